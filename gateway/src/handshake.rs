@@ -1,0 +1,1 @@
+//! What an HTTP request must bring to become a connection. No socket in here.
