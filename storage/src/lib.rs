@@ -4,6 +4,7 @@
 //! and nowhere else. Each trait's documentation is its contract, and [`contract`] holds one test per promise.
 
 mod chats;
+mod config;
 #[cfg(any(test, feature = "contract"))]
 pub mod contract;
 pub mod embedded;
@@ -21,6 +22,7 @@ mod signals;
 use std::sync::Arc;
 
 pub use chats::{Chats, MemberPage, Membership, MembershipChange};
+pub use config::{Fault, Faults, duration_text};
 pub use error::StorageError;
 pub use event_log::{
     Acquired, AppendError, Appended, Commit, DedupeKey, EventLog, Lease, LogEntry, NewEvent, Position, Renewal,
