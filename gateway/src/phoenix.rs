@@ -8,6 +8,8 @@ mod client_frame;
 mod json;
 mod reference;
 mod server_frame;
+#[cfg(test)]
+mod tests;
 mod vsn;
 
 pub use channels::{Channels, EventRequest, JoinRequest, ReplyTo, Step};

@@ -298,3 +298,25 @@ impl<C> Channels<C> {
         ServerFrame::reply(self.serializer, join_ref, &frame.reference, &frame.topic, status, response)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn two_joined_topics_take_little_memory() {
+        type Channel = [usize; 4];
+        let mut channels = Channels::<Channel>::new(Serializer::V2, 100);
+        for topic in ["chat:674bd8ba5a0b920001bd9f5d", "notifications:6745e201c337080846beba9a"] {
+            let text = format!(r#"["10","10","{topic}","phx_join",{{}}]"#);
+            let frame = ClientFrame::parse(Serializer::V2, &text).unwrap();
+            let Step::Join { request, .. } = channels.receive(frame, |_| true) else { panic!("a join") };
+            let _sent = channels.joined(request, [0; 4], &Payload::empty());
+        }
+        let topics_bytes: usize = channels.iter().map(|(topic, _)| 16 + topic.len()).sum();
+        let joined_bytes = channels.joined.capacity() * size_of::<Joined<Channel>>();
+        let total_bytes = size_of_val(&channels) + joined_bytes + topics_bytes;
+        assert!(total_bytes <= 360, "{total_bytes} bytes");
+        assert_eq!(size_of::<Ref>(), 24);
+    }
+}

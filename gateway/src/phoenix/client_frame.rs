@@ -31,7 +31,7 @@ pub struct ClientFrame<'a> {
 pub struct Malformed;
 
 impl<'a> ClientFrame<'a> {
-    /// Reads one text frame. Takes no more memory than the frame has bytes, however deep it nests.
+    /// Reads one text frame. Memory stays in proportion to its bytes, and the stack is not used, however deep it nests.
     ///
     /// # Errors
     /// [`Malformed`] when the text is not JSON, is not an array of five or more (V2), not an object with the keys

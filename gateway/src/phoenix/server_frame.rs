@@ -32,6 +32,7 @@ impl ServerFrame {
 
     /// An event for one client's channel; `join_ref` is the channel's effective one. The payload has to be an object.
     pub fn push(serializer: Serializer, join_ref: &Ref, topic: &str, event: &str, payload: &Payload) -> ServerFrame {
+        debug_assert!(payload.as_json().starts_with('{'), "clients take only objects in pushes and broadcasts");
         ServerFrame::encode(serializer, join_ref, &Ref::NULL, &Name::from(topic), event, payload.as_json())
     }
 
@@ -65,8 +66,13 @@ impl ServerFrame {
         payload: &str,
     ) -> ServerFrame {
         let (join_ref, reference) = (join_ref.as_json(), reference.as_json());
-        let named_bytes = topic.as_text().map_or(0, str::len) + event.len();
-        let mut text = String::with_capacity(named_bytes + join_ref.len() + reference.len() + payload.len() + 48);
+        let frame_bytes = match serializer {
+            Serializer::V1 => r#"{"topic":"","event":"","payload":,"ref":}"#.len() + reference.len(),
+            Serializer::V2 => r#"[,,"","",]"#.len() + join_ref.len() + reference.len(),
+        };
+        let topic_bytes = topic.as_text().map_or(0, str::len);
+        // Exact for names without escapes: the bytes are then shared as they are, without another allocation.
+        let mut text = String::with_capacity(frame_bytes + topic_bytes + event.len() + payload.len());
         match serializer {
             Serializer::V1 => {
                 text.push_str(r#"{"topic":"#);
