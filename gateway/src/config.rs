@@ -8,3 +8,4 @@ mod gateway;
 pub use auth::{Algorithm, AuthConfig, KeyConfig};
 pub use chats::ChatsConfig;
 pub use gateway::GatewayConfig;
+pub(crate) use gateway::is_language_tag;

@@ -7,6 +7,8 @@ use std::time::Duration;
 use roost_storage::{Fault, Faults, duration_text};
 use serde::{Deserialize, Serialize};
 
+use crate::handshake::OriginPattern;
+
 /// `[gateway]`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -154,10 +156,13 @@ impl GatewayConfig {
         faults.number("sends_in_flight_max", self.sends_in_flight_max, 1..=10_000);
         faults.number("mailbox_window", self.mailbox_window, 1..=10_000_000);
         faults.number("drain_batch", self.drain_batch, 1..=10_000_000);
-        let language = &self.preferred_language;
-        let is_language = (1..=35).contains(&language.len())
-            && language.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_');
+        let is_language = is_language_tag(&self.preferred_language);
         faults.check("preferred_language", is_language, "must be a language tag such as EN or pt-BR");
+        for pattern in &self.origins {
+            if let Err(invalid) = pattern.parse::<OriginPattern>() {
+                faults.add("origins", invalid.to_string());
+            }
+        }
         if let Some(file) = &self.api_key_file {
             faults.check("api_key_file", !file.as_os_str().is_empty(), "must name a file");
         }
@@ -196,6 +201,12 @@ impl GatewayConfig {
     }
 }
 
+/// Whether a text looks like a language tag: `EN`, `pt-BR`, `zh_Hant`.
+pub(crate) fn is_language_tag(text: &str) -> bool {
+    (1..=35).contains(&text.len())
+        && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_'))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -228,6 +239,7 @@ mod tests {
             drain_batch: 0,
             preferred_language: "E N".into(),
             api_key_file: Some(PathBuf::new()),
+            origins: vec!["//fine.example".into(), "example.com".into(), "*".into()],
             ..GatewayConfig::default()
         };
         let expected = [
@@ -246,6 +258,8 @@ mod tests {
             "mailbox_window",
             "drain_batch",
             "preferred_language",
+            "origins",
+            "origins",
             "api_key_file",
         ];
         assert_eq!(keys(&config), expected.map(|key| format!("gateway.{key}")));
