@@ -1,0 +1,53 @@
+# One command runs exactly what CI runs: `make test`. `make help` lists the rest.
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+.NOTPARALLEL:
+MAKEFLAGS += --no-print-directory
+
+CACHE := $(shell deploy/dev/tools.sh cache)
+export PATH := $(CACHE)/bin:$(PATH)
+
+# Every step selects the whole workspace, so that all build the same features in the same profile: nothing twice.
+CARGO_TEST := cargo test --locked --workspace --no-fail-fast
+
+.PHONY: help check test tools fmt clippy rustdoc shellcheck deny unit system clients kill
+
+help: ## This list.
+	@sed -n 's/^\([a-z]*\):.*## \(.*\)/make \1\t\2/p' Makefile | column -t -s $$'\t'
+
+check: fmt clippy unit ## The fast inner loop: formatting, lints, unit tests. No servers.
+
+test: tools fmt shellcheck deny clippy rustdoc unit system clients kill ## Everything CI runs, cheap to dear.
+
+tools: ## Fetch what the tests use into the cache; nothing to do when it is there.
+	@deploy/dev/tools.sh toolchain shellcheck deny clients
+
+fmt: ## Formatting.
+	cargo fmt --all --check
+
+shellcheck: ## Lints of the scripts.
+	shellcheck .ci/run deploy/dev/*.sh
+
+deny: ## Licences, banned crates and sources of the dependencies.
+	CARGO=$(CURDIR)/deploy/dev/cargo-for-deny cargo-deny --offline check -A warnings --hide-inclusion-graph licenses bans sources
+
+clippy: ## Lints, warnings denied.
+	cargo clippy --locked --workspace --all-targets -- -D warnings
+
+rustdoc: ## The documentation builds without a warning.
+	RUSTDOCFLAGS="-D warnings" cargo doc --locked --workspace --no-deps --document-private-items
+
+unit: ## Unit, contract and wire tests: no process is started.
+	$(CARGO_TEST) --lib --bins
+	$(CARGO_TEST) --doc
+
+system: ## Black-box tests of the real binary, started as a child process.
+	$(CARGO_TEST) --test '*' -- --skip kill_
+
+clients: ## The published phoenix.js packages against the real binary.
+	$(CARGO_TEST) --no-run --test system
+	ROOST_BIN="$$(deploy/dev/binary.sh)" node --test --test-reporter=spec $$(ls tests/clients/*.test.mjs)
+
+kill: ## The kill test: a server killed again and again under load, and a checker. ROOST_KILL_SEED=N repeats a run.
+	$(CARGO_TEST) --test kill -- --nocapture
