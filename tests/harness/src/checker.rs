@@ -10,6 +10,8 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::fmt;
 
+use crate::Frame;
+
 #[cfg(test)]
 mod tests;
 
@@ -66,6 +68,26 @@ pub struct Seen {
     pub message_id: String,
     /// Its content.
     pub content: String,
+}
+
+impl Seen {
+    /// Reads a frame; nothing when it carries no message.
+    pub fn from_frame(frame: &Frame) -> Option<Seen> {
+        let kind = match frame.event.as_str() {
+            "receive_message" => Kind::Received,
+            "new_notification" => Kind::Notified,
+            "pending_notification" | "pending_notifications" => Kind::Pending,
+            _ => return None,
+        };
+        Some(Seen {
+            topic: frame.topic.as_str().unwrap_or_default().to_owned(),
+            kind,
+            chat: frame.text("chat_id").to_owned(),
+            sender: frame.text("sender_id").to_owned(),
+            message_id: frame.text("message_id").to_owned(),
+            content: frame.text("content").to_owned(),
+        })
+    }
 }
 
 /// Everything one connection saw, in order of arrival.

@@ -384,10 +384,17 @@ impl Client {
         code.unwrap_or_else(|_| panic!("{} on {}: still open after {bound:?}", self.user, self.device))
     }
 
-    /// Closes the connection as a client that goes in peace, and waits for the server's answer.
+    /// Closes the connection as a client that goes in peace, waits for the server's answer, and returns every frame.
     pub async fn close(self) -> Vec<Frame> {
         self.socket.tell(Command::Close).await;
         self.closed().await;
+        self.frames()
+    }
+
+    /// Cuts the connection as a client that loses its network, and returns every frame: whatever this client has
+    /// confirmed is among them.
+    pub async fn cut(mut self) -> Vec<Frame> {
+        self.socket.cut().await;
         self.frames()
     }
 }

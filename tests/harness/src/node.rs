@@ -88,6 +88,27 @@ impl NodeOptions {
         self.data.parent().unwrap_or(Path::new("."))
     }
 
+    fn spawn(&self, log: &Path) -> Child {
+        let stderr = File::options().create(true).append(true).open(log).expect("the log file can be made");
+        self.command()
+            .arg("--data")
+            .arg(&self.data)
+            .args(["--listen", &self.listen, "--api-listen", "127.0.0.1:0"])
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(stderr)
+            .spawn()
+            .expect("the binary can be started")
+    }
+
+    /// Starts it and kills it after `lifetime`, wherever in its start it then is.
+    pub async fn start_and_kill(&self, lifetime: Duration) {
+        let mut child = self.spawn(&self.data.with_extension("log"));
+        tokio::time::sleep(lifetime).await;
+        child.kill().expect("the child can be killed");
+        child.wait().expect("the child can be waited for");
+    }
+
     /// Starts it and waits until it says where it listens and is ready.
     ///
     /// # Errors
@@ -97,18 +118,8 @@ impl NodeOptions {
     /// When it neither listens nor ends in time.
     pub async fn start(&self) -> Result<Node, StartFailure> {
         let log = self.data.with_extension("log");
-        let stderr = File::options().create(true).append(true).open(&log).expect("the log file can be made");
-        let stderr_from = stderr.metadata().expect("the log file is there").len();
-        let mut child = self
-            .command()
-            .arg("--data")
-            .arg(&self.data)
-            .args(["--listen", &self.listen, "--api-listen", "127.0.0.1:0"])
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .stderr(stderr)
-            .spawn()
-            .expect("the binary can be started");
+        let stderr_from = std::fs::metadata(&log).map_or(0, |metadata| metadata.len());
+        let mut child = self.spawn(&log);
         let stdout = child.stdout.take().expect("stdout is a pipe");
         let start_text = Arc::new(Mutex::new(String::new()));
         let text = Arc::clone(&start_text);

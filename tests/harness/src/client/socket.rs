@@ -78,6 +78,12 @@ impl Socket {
         let _ended = self.commands.send(command).await;
     }
 
+    /// Drops the connection. When this returns, nothing is read, recorded or confirmed any more.
+    pub(crate) async fn cut(&mut self) {
+        self.task.abort();
+        let _cancelled = (&mut self.task).await;
+    }
+
     pub(crate) async fn take(&self, wanted: impl Fn(&Frame) -> bool) -> Result<Frame, Option<u16>> {
         let mut changed = self.changed.clone();
         loop {
