@@ -3,8 +3,11 @@
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use aws_lc_rs::encoding::{AsDer, Pkcs8V1Der, PublicKeyX509Der};
+use aws_lc_rs::rand;
 use aws_lc_rs::rsa::{KeyPair, KeySize};
 use aws_lc_rs::signature::KeyPair as _;
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use jsonwebtoken::{EncodingKey, Header};
 use serde::Serialize;
 
@@ -48,6 +51,16 @@ pub fn generate_key_pair() -> Result<(String, String), KeyProblem> {
     let pair = KeyPair::generate(KeySize::Rsa2048).map_err(failed)?;
     let private: Pkcs8V1Der = pair.as_der().map_err(failed)?;
     Ok((pem::encode("PRIVATE KEY", private.as_ref()), public_pem(&pair)?))
+}
+
+/// A new secret of 256 bits as text without spaces: for the HTTP API's key.
+///
+/// # Errors
+/// When the system has no randomness to give.
+pub fn generate_secret() -> Result<String, KeyProblem> {
+    let mut bytes = [0; 32];
+    rand::fill(&mut bytes).map_err(|_| KeyProblem::new("the secret could not be made"))?;
+    Ok(URL_SAFE_NO_PAD.encode(bytes))
 }
 
 /// The public part of a private RSA key, both PEM.

@@ -50,9 +50,6 @@ impl Default for ChatsConfig {
     }
 }
 
-/// Room for a frame's topic, event, refs and braces beside its content and `mobile_ref_id`.
-const FRAME_OVERHEAD_BYTES: usize = 512;
-
 impl ChatsConfig {
     /// What is wrong with the values by themselves, and with the gateway's.
     pub fn faults(&self, gateway: &GatewayConfig) -> Vec<Fault> {
@@ -61,16 +58,13 @@ impl ChatsConfig {
         faults.number("mobile_ref_id_bytes_max", self.mobile_ref_id_bytes_max, 1..=4096);
         faults.duration("dedupe_window", self.dedupe_window, Duration::from_secs(1)..=Duration::from_hours(24 * 30));
         faults.number("members_per_request_max", self.members_per_request_max, 1..=100_000);
-        // Without escapes: text that is mostly escapes may still be too large for a frame, and is told so by 1009.
-        let needed =
-            self.content_bytes_max.saturating_add(self.mobile_ref_id_bytes_max).saturating_add(FRAME_OVERHEAD_BYTES);
-        if needed > gateway.frame_bytes_max {
-            faults.add(
-                "content_bytes_max",
-                format!("a message that long takes {needed} bytes, over gateway.frame_bytes_max ({})", {
-                    gateway.frame_bytes_max
-                }),
-            );
+        for (limit, name) in
+            [(gateway.frame_bytes_max, "frame_bytes_max"), (gateway.outbound_bytes_max, "outbound_bytes_max")]
+        {
+            if self.content_bytes_max >= limit {
+                let content = self.content_bytes_max;
+                faults.add("content_bytes_max", format!("is {content}, which does not fit gateway.{name} ({limit})"));
+            }
         }
         faults.found()
     }
@@ -104,10 +98,11 @@ mod tests {
     }
 
     #[test]
-    fn content_must_fit_into_a_frame() {
-        let gateway = GatewayConfig { frame_bytes_max: 4000, ..GatewayConfig::default() };
+    fn content_must_fit_into_a_frame_and_a_queue() {
+        let gateway = GatewayConfig { frame_bytes_max: 4000, outbound_bytes_max: 4000, ..GatewayConfig::default() };
         let faults = ChatsConfig::default().faults(&gateway);
-        assert_eq!(faults.len(), 1);
+        assert_eq!(faults.len(), 2);
         assert!(faults[0].problem.contains("gateway.frame_bytes_max (4000)"), "{}", faults[0]);
+        assert!(faults[1].problem.contains("gateway.outbound_bytes_max (4000)"), "{}", faults[1]);
     }
 }
