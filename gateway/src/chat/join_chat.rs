@@ -1,0 +1,37 @@
+//! `phx_join` on `chat:<chat>`: members only, unless `chats.open_join` lets a join enrol.
+
+use roost_storage::{Change, ChatId, EventBody, Membership, NewEvent};
+
+use super::{Conversation, JoinFailure, reason};
+
+impl Conversation {
+    /// Registers first and asks for the membership then: a removal at the same time either sees the session and closes
+    /// it, or is seen here.
+    pub(super) async fn join_chat(&mut self, chat: &ChatId) -> Result<(), JoinFailure> {
+        if self.node.hub.join_chat(&self.link, chat) {
+            self.node.follow(chat).await;
+        }
+        self.session.chats.insert(chat.clone());
+        self.register().await?;
+        match self.node.storage.chats.membership(chat, &self.link.user).await? {
+            Membership::Member => Ok(()),
+            Membership::NotMember | Membership::NoSuchChat if self.node.chats.open_join => self.enrol(chat).await,
+            Membership::NotMember if !self.node.chats.hide_existence => Err(JoinFailure::Refused(reason::UNAUTHORIZED)),
+            Membership::NotMember | Membership::NoSuchChat => Err(JoinFailure::Refused(reason::CHAT_NOT_FOUND)),
+        }
+    }
+
+    /// From its place in the event log on, every message of the chat is for this user too.
+    async fn enrol(&mut self, chat: &ChatId) -> Result<(), JoinFailure> {
+        let body = EventBody::Members(Change::Add(self.link.user.clone()));
+        let Ok(outcome) = self.node.appender.append(NewEvent { chat: chat.clone(), body, dedupe: None }) else {
+            return Err(JoinFailure::Refused(reason::OVERLOADED));
+        };
+        match outcome.await {
+            Ok(Ok(_)) => Ok(()),
+            Ok(Err(roost_storage::AppendError::Full)) => Err(JoinFailure::Refused(reason::OVERLOADED)),
+            Ok(Err(roost_storage::AppendError::Storage(error))) => Err(error.into()),
+            Err(_) => Err(JoinFailure::Unavailable),
+        }
+    }
+}

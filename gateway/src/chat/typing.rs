@@ -1,0 +1,34 @@
+//! `typing` on a chat topic: shown to the others in the room, not stored, not answered.
+
+use roost_storage::{ChatId, Signal};
+use serde::Deserialize;
+use tracing::debug;
+
+use super::{Conversation, reason};
+use crate::phoenix::EventRequest;
+
+#[derive(Deserialize)]
+struct Typing {
+    is_typing: bool,
+}
+
+impl Conversation {
+    pub(super) fn on_typing(&mut self, chat: &ChatId, event: EventRequest<'_>) {
+        let Ok(Typing { is_typing }) = serde_json::from_str(event.payload.get()) else {
+            return self.refuse_event(&event, reason::INVALID_PAYLOAD);
+        };
+        let signal = Signal::Typing {
+            chat: chat.clone(),
+            user: self.link.user.clone(),
+            is_typing,
+            origin: self.link.id.clone(),
+        };
+        let signals = self.node.storage.signals.clone();
+        // What is lost here is no loss, and the connection need not wait for it. The inbound rate bounds how many run.
+        tokio::spawn(async move {
+            if let Err(error) = signals.publish(&signal).await {
+                debug!(%error, "typing not published");
+            }
+        });
+    }
+}

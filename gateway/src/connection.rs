@@ -1,0 +1,339 @@
+//! One connection: its socket, its conversation, and the loop between them.
+//!
+//! The loop waits for: a frame from the client, or room in the socket; something queued by the hub; the answer to a
+//! send; a page of pending; the next deadline (idle, token expiry, Pong, throttle). Everything is written by this one
+//! task; one flush carries all that was queued.
+
+mod rate;
+mod replay;
+mod socket;
+mod watermark;
+
+use std::collections::VecDeque;
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use futures_util::FutureExt;
+use roost_storage::{DeviceId, PendingKey, PendingPage};
+use tokio::time::Instant;
+use tokio_tungstenite::tungstenite::{self, Message};
+use tracing::{debug, error};
+
+use crate::auth::Verified;
+use crate::chat::{self, Conversation};
+use crate::close::Close;
+use crate::hub::{Link, Notice, Obligation, Outgoing, Turn};
+use crate::node::{Node, Place};
+use crate::phoenix::{Serializer, ServerFrame};
+use rate::Rate;
+use replay::Replay;
+pub(crate) use socket::Socket;
+use watermark::Watermark;
+
+/// How long a drained connection may take to confirm what it was sent before it is closed all the same.
+const FINISH_TIMEOUT: Duration = Duration::from_secs(5);
+/// Tokens that live longer expire after this on an open connection: ten years.
+const FAR_AWAY: Duration = Duration::from_secs(10 * 365 * 86_400);
+
+/// What a Pong confirms.
+enum Token {
+    Live(Obligation),
+    Pending(PendingKey),
+}
+
+/// Who is at the other end, as the handshake found.
+pub(crate) struct Peer {
+    pub(crate) verified: Verified,
+    pub(crate) device: DeviceId,
+    pub(crate) serializer: Serializer,
+}
+
+/// An open connection. Its task is the only one that touches it; others reach it through its [`Link`].
+pub(crate) struct Connection {
+    node: Arc<Node>,
+    link: Arc<Link>,
+    conversation: Conversation,
+    socket: Socket,
+    watermark: Watermark<Token>,
+    replay: Replay,
+    /// Rows of the replay that are still to be written; the last frame of each carries its key.
+    rows: VecDeque<(ServerFrame, Option<PendingKey>)>,
+    rate: Rate,
+    heard: Instant,
+    expires: Instant,
+    is_finishing: bool,
+}
+
+enum Input {
+    Frame(Option<Result<Message, tungstenite::Error>>),
+    Flushed(Result<(), tungstenite::Error>),
+    Answer(Vec<ServerFrame>),
+    Page(PendingPage),
+    Wake,
+}
+
+impl Connection {
+    /// Runs a connection until it has ended and everything it was owed is confirmed or handed back.
+    pub(crate) async fn serve(node: Arc<Node>, socket: Socket, peer: Peer, place: Place) {
+        let now = Instant::now();
+        let link = Arc::new(Link::new(
+            node.next_connection_id(),
+            peer.verified.user,
+            peer.device,
+            peer.serializer,
+            node.config.outbound_bytes_max,
+        ));
+        let left = peer.verified.expires_at.duration_since(SystemTime::now()).unwrap_or_default();
+        let connection = Self {
+            conversation: Conversation::new(node.clone(), link.clone()),
+            watermark: Watermark::default(),
+            replay: Replay::default(),
+            rows: VecDeque::new(),
+            rate: Rate::new(node.config.inbound_rate, now),
+            heard: now,
+            expires: now + left.min(FAR_AWAY) + node.expiry_grace,
+            is_finishing: false,
+            node: node.clone(),
+            link: link.clone(),
+            socket,
+        };
+        node.metrics.connections.inc();
+        node.hub.attach(link.clone());
+        let close = AssertUnwindSafe(connection.run()).catch_unwind().await.unwrap_or_else(|_| {
+            // A fault of ours took the connection down; what it was owed becomes pending, like any other's.
+            error!(connection = %link.id, "connection crashed");
+            chat::abandon(&node, &link);
+            Close::Malformed
+        });
+        debug!(connection = %link.id, cause = close.label(), "connection closed");
+        node.metrics.closed.with_label_values(&[close.label()]).inc();
+        node.metrics.connections.dec();
+        drop(place);
+    }
+
+    async fn run(mut self) -> Close {
+        if self.node.is_draining() {
+            self.link.close(Close::Restart);
+        }
+        let mut close = self.converse().await.err().unwrap_or(Close::ByClient);
+        if close == Close::Restart {
+            close = self.finish().await;
+        }
+        let unconfirmed = self.watermark.drain().filter_map(|token| match token {
+            Token::Live(obligation) => Some(obligation),
+            Token::Pending(_) => None,
+        });
+        self.conversation.end(unconfirmed.collect()).await;
+        self.replay.end(&self.node, &self.link).await;
+        self.socket.close(close.frame()).await;
+        close
+    }
+
+    /// Until there is a reason to close.
+    async fn converse(&mut self) -> Result<(), Close> {
+        let timer = tokio::time::sleep_until(self.heard + self.node.config.idle_timeout);
+        tokio::pin!(timer);
+        loop {
+            self.write().await?;
+            if self.is_finishing && self.is_finished() {
+                return Err(Close::Restart);
+            }
+            let now = Instant::now();
+            let deadline = self.check_deadlines(now)?;
+            if deadline < timer.deadline() || timer.is_elapsed() {
+                timer.as_mut().reset(deadline);
+            }
+            let is_reading =
+                !self.rate.is_throttled(now) && self.conversation.answers.len() < self.node.config.sends_in_flight_max;
+            let input = tokio::select! {
+                biased;
+                input = self.socket.next(is_reading, self.is_finishing) => input,
+                frames = self.conversation.answers.next() => Input::Answer(frames),
+                page = self.replay.page() => Input::Page(page),
+                () = self.link.woken() => Input::Wake,
+                () = &mut timer => Input::Wake,
+            };
+            self.take(input).await?;
+        }
+    }
+
+    async fn take(&mut self, input: Input) -> Result<(), Close> {
+        match input {
+            Input::Frame(Some(Ok(message))) => self.read(message).await,
+            Input::Frame(Some(Err(error))) => Err(cause(&error)),
+            Input::Frame(None) => Err(Close::ByClient),
+            Input::Flushed(flushed) => flushed.map_err(|error| cause(&error)),
+            Input::Answer(frames) => {
+                self.conversation.push(frames);
+                Ok(())
+            }
+            Input::Page(page) => {
+                self.replay_page(page);
+                Ok(())
+            }
+            Input::Wake => Ok(()),
+        }
+    }
+
+    async fn read(&mut self, message: Message) -> Result<(), Close> {
+        self.heard = Instant::now();
+        match message {
+            Message::Text(text) => self.read_text(&text).await,
+            // A V1 binary frame is JSON text; V2's own binary form is not spoken yet.
+            Message::Binary(bytes) if self.link.serializer == Serializer::V1 => {
+                let text = std::str::from_utf8(&bytes).map_err(|_| Close::Malformed)?;
+                self.read_text(text).await
+            }
+            Message::Binary(_) => Err(Close::Malformed),
+            Message::Pong(counter) => {
+                self.confirm(&counter);
+                Ok(())
+            }
+            Message::Ping(_) => {
+                self.count_frame();
+                self.socket.pong_queued();
+                Ok(())
+            }
+            Message::Close(_) => Err(Close::ByClient),
+            Message::Frame(_) => Ok(()),
+        }
+    }
+
+    async fn read_text(&mut self, text: &str) -> Result<(), Close> {
+        self.node.metrics.frames_received.inc();
+        self.count_frame();
+        if self.is_finishing {
+            return Ok(());
+        }
+        self.conversation.on_text(text).await
+    }
+
+    fn count_frame(&mut self) {
+        if self.rate.count(self.heard) {
+            self.node.metrics.throttled.inc();
+        }
+    }
+
+    fn confirm(&mut self, counter: &[u8]) {
+        for token in self.watermark.pong(counter) {
+            match token {
+                Token::Live(obligation) => {
+                    if obligation.confirm() {
+                        self.node.metrics.confirmed_live.inc();
+                    }
+                }
+                Token::Pending(key) => self.replay.confirmed(key, &self.node, &self.link),
+            }
+        }
+    }
+
+    /// Moves what there is to say into the socket, as far as the socket takes it, with one Ping behind what has to be
+    /// confirmed.
+    async fn write(&mut self) -> Result<(), Close> {
+        // Before the socket's room is looked at: a client that takes nothing is closed all the same.
+        if let Some(close) = self.link.close_asked()
+            && !(self.is_finishing && close == Close::Restart)
+        {
+            return Err(close);
+        }
+        while self.socket.has_room() {
+            if let Some(frame) = self.conversation.pop_output() {
+                self.say(frame, None)?;
+                continue;
+            }
+            if let Some((frame, key)) = self.rows.pop_front() {
+                self.say(frame, key.map(Token::Pending))?;
+                continue;
+            }
+            match self.link.take(self.replay.is_busy() || self.is_finishing) {
+                Turn::Outgoing(Outgoing::Frame(frame, obligation)) => self.say(frame, obligation.map(Token::Live))?,
+                Turn::Outgoing(Outgoing::CloseChat(chat)) => self.conversation.close_chat(&chat).await?,
+                Turn::Notice(Notice::Live(frames, obligation)) => self.say_notice(frames, Token::Live(obligation))?,
+                Turn::Notice(Notice::Replay) => self.replay.start(&self.node, &self.link),
+                Turn::Nothing => break,
+            }
+        }
+        if let Some(counter) = self.watermark.ping(Instant::now()) {
+            self.socket.feed(Message::Ping(counter)).map_err(|error| cause(&error))?;
+        }
+        Ok(())
+    }
+
+    fn say(&mut self, frame: ServerFrame, token: Option<Token>) -> Result<(), Close> {
+        // Owed from before it is written: if writing fails, it is among the unconfirmed.
+        if let Some(token) = token {
+            self.watermark.wrote(token);
+        }
+        self.node.metrics.frames_sent.inc();
+        self.socket.feed(frame.into()).map_err(|error| cause(&error))
+    }
+
+    fn say_notice(&mut self, frames: Vec<ServerFrame>, token: Token) -> Result<(), Close> {
+        // The Ping goes out behind all of them, so one token in front covers each spelling's frame.
+        self.watermark.wrote(token);
+        frames.into_iter().try_for_each(|frame| self.say(frame, None))
+    }
+
+    fn replay_page(&mut self, page: PendingPage) {
+        let mut pushed = 0;
+        for message in &page.messages {
+            let mut frames = self.conversation.pending_frames(message);
+            let Some(last) = frames.pop() else { continue };
+            self.rows.extend(frames.into_iter().map(|frame| (frame, None)));
+            self.rows.push_back((last, Some(PendingKey::of(message))));
+            pushed += 1;
+        }
+        self.node.metrics.replayed.inc_by(pushed as u64);
+        self.replay.pushed(pushed, page.next, &self.node, &self.link);
+    }
+
+    /// The next moment at which something has to be decided.
+    fn check_deadlines(&self, now: Instant) -> Result<Instant, Close> {
+        let idle = self.heard + self.node.config.idle_timeout;
+        let confirm = self.watermark.pinged().map(|at| at + self.node.config.confirm_timeout);
+        let resume = self.rate.throttled_until().filter(|at| *at > now);
+        if self.expires <= now {
+            return Err(Close::TokenExpired);
+        }
+        if confirm.is_some_and(|at| at <= now) {
+            return Err(Close::Unconfirmed);
+        }
+        if idle <= now {
+            return Err(Close::Idle);
+        }
+        let earliest = [Some(idle), Some(self.expires), confirm, resume].into_iter().flatten().min();
+        Ok(earliest.unwrap_or(idle))
+    }
+
+    /// Drains a connection of a node that goes down: nothing more is routed here or read; what is under way is
+    /// answered, and what was sent is confirmed, as far as the client does it in time.
+    async fn finish(&mut self) -> Close {
+        self.is_finishing = true;
+        self.conversation.begin_drain().await;
+        match tokio::time::timeout(FINISH_TIMEOUT, self.converse()).await {
+            Ok(Err(close)) => close,
+            Ok(Ok(())) | Err(_) => Close::Restart,
+        }
+    }
+
+    fn is_finished(&self) -> bool {
+        self.conversation.answers.is_empty()
+            && self.conversation.has_said_all()
+            && self.rows.is_empty()
+            && self.link.is_quiet()
+            && self.watermark.is_empty()
+            && self.socket.is_flushed()
+    }
+}
+
+fn cause(error: &tungstenite::Error) -> Close {
+    use tungstenite::error::ProtocolError;
+    match error {
+        tungstenite::Error::Capacity(_) => Close::TooLarge,
+        tungstenite::Error::Utf8(_) => Close::InvalidUtf8,
+        tungstenite::Error::Protocol(ProtocolError::ResetWithoutClosingHandshake) => Close::ByClient,
+        tungstenite::Error::Protocol(_) => Close::ProtocolError,
+        _ => Close::ByClient,
+    }
+}

@@ -1,0 +1,318 @@
+//! The node's hub: which users are connected here, what they have joined, and what they are sent.
+//!
+//! Everything about one user happens under one lock (its shard's), so that deliveries, joins and leaves of a user have
+//! one order. The hub owns no sockets and no storage: it moves frames and obligations between the mailbox reader and
+//! the connections' queues.
+
+mod frames;
+mod link;
+mod obligation;
+mod rooms;
+#[cfg(test)]
+mod tests;
+
+use std::collections::HashMap;
+use std::hash::{BuildHasher, RandomState};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use roost_storage::{ChatId, ConnectionId, DeviceId, Signal, UserId};
+use tokio::sync::Notify;
+
+pub(crate) use frames::{Encoded, Spelling, Spellings, message_payload, timestamp};
+use link::Kind;
+pub(crate) use link::{Link, Notice, Outgoing, Turn};
+pub(crate) use obligation::{Entry, Obligation, Owed};
+use rooms::Rooms;
+
+use crate::close::Close;
+
+const SHARDS: usize = 64;
+
+/// One user's connections on this node.
+#[derive(Default)]
+struct Presence {
+    connections: Vec<Attached>,
+    /// Hand-backs under way: rows that must be stored before any replay of this user's pending.
+    handing_back: usize,
+}
+
+struct Attached {
+    link: Arc<Link>,
+    chats: Vec<ChatId>,
+    spellings: Spellings,
+}
+
+impl Attached {
+    fn has_joined(&self, chat: &ChatId) -> bool {
+        self.chats.contains(chat)
+    }
+}
+
+/// What became of giving a message to a user's connections.
+pub(crate) enum Delivered {
+    /// To those that have joined the chat.
+    Room,
+    /// To those that have joined only the notification topic.
+    Notification,
+    /// To none: it has to become pending. Replays of this user wait until [`Hub::handed_back`].
+    Nowhere(Owed),
+}
+
+/// What a connection left behind.
+#[derive(Default)]
+pub(crate) struct Detached {
+    /// What nobody else answers for; hand it back.
+    pub(crate) owed: Vec<Owed>,
+    /// The rooms in which it was the node's last connection.
+    pub(crate) left: Vec<ChatId>,
+}
+
+/// The connections of this node.
+pub(crate) struct Hub {
+    shards: Vec<Mutex<HashMap<UserId, Presence>>>,
+    hasher: RandomState,
+    rooms: Rooms,
+    settled: Notify,
+    connections: AtomicUsize,
+}
+
+impl Hub {
+    pub(crate) fn new() -> Self {
+        Self {
+            shards: (0..SHARDS).map(|_| Mutex::default()).collect(),
+            hasher: RandomState::new(),
+            rooms: Rooms::default(),
+            settled: Notify::new(),
+            connections: AtomicUsize::new(0),
+        }
+    }
+
+    fn shard(&self, user: &UserId) -> MutexGuard<'_, HashMap<UserId, Presence>> {
+        let index = usize::try_from(self.hasher.hash_one(user) % SHARDS as u64).expect("a shard's index is small");
+        self.shards[index].lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Adds a connection that has joined nothing yet.
+    pub(crate) fn attach(&self, link: Arc<Link>) {
+        self.connections.fetch_add(1, Ordering::Relaxed);
+        let attached = Attached { link: link.clone(), chats: Vec::new(), spellings: Spellings::default() };
+        self.shard(&link.user).entry(link.user.clone()).or_default().connections.push(attached);
+    }
+
+    /// Removes a connection. Returns what nobody else answers for: of `unconfirmed` (written, no Pong) and of what was
+    /// still queued. When that is something, the user's other connections replay pending before their next live
+    /// notification, and replays wait for [`Hub::handed_back`].
+    pub(crate) fn detach(&self, link: &Link, unconfirmed: Vec<Obligation>) -> Detached {
+        let mut shard = self.shard(&link.user);
+        let Some(presence) = shard.get_mut(&link.user) else { return Detached::default() };
+        let Some(at) = presence.connections.iter().position(|other| other.link.id == link.id) else {
+            return Detached::default();
+        };
+        let attached = presence.connections.swap_remove(at);
+        self.connections.fetch_sub(1, Ordering::Relaxed);
+        let left = attached.chats.into_iter().filter(|chat| self.rooms.leave(chat, &link.id)).collect();
+        let queued = link.withdraw(|_, _| true);
+        let owed: Vec<Owed> = unconfirmed.into_iter().chain(queued).filter_map(Obligation::give_up).collect();
+        presence.begin_hand_back(!owed.is_empty());
+        if presence.is_idle() {
+            shard.remove(&link.user);
+        }
+        Detached { owed, left }
+    }
+
+    /// Whether any connection of this node is in the room.
+    pub(crate) fn is_in_room(&self, chat: &ChatId) -> bool {
+        self.rooms.contains(chat)
+    }
+
+    /// The connection has joined a chat: from here on it is in the room. True when it is the node's first there.
+    pub(crate) fn join_chat(&self, link: &Arc<Link>, chat: &ChatId) -> bool {
+        let mut shard = self.shard(&link.user);
+        let Some(attached) = find(&mut shard, link) else { return false };
+        if attached.has_joined(chat) {
+            return false;
+        }
+        attached.chats.push(chat.clone());
+        self.rooms.join(chat, link)
+    }
+
+    /// The connection has left a chat; returns what was queued for it there, as [`Hub::detach`] does, and whether it
+    /// was the node's last in the room.
+    pub(crate) fn leave_chat(&self, link: &Link, chat: &ChatId) -> (Vec<Owed>, bool) {
+        let mut shard = self.shard(&link.user);
+        let Some(attached) = find(&mut shard, link) else { return (Vec::new(), false) };
+        attached.chats.retain(|other| other != chat);
+        let last = self.rooms.leave(chat, &link.id);
+        let queued = link.withdraw(|obligation, kind| kind == Kind::Room && obligation.message().chat == *chat);
+        (take_back(&mut shard, &link.user, queued), last)
+    }
+
+    /// The connection has joined the notification topic under one spelling; pending is replayed first.
+    pub(crate) fn join_notifications(&self, link: &Link, spelling: Spelling) {
+        let mut shard = self.shard(&link.user);
+        if let Some(attached) = find(&mut shard, link) {
+            attached.spellings.insert(spelling);
+            link.replay();
+        }
+    }
+
+    /// The connection has left the notification topic under one spelling; returns what was queued for it there, as
+    /// [`Hub::detach`] does, when it was the last.
+    pub(crate) fn leave_notifications(&self, link: &Link, spelling: Spelling) -> Vec<Owed> {
+        let mut shard = self.shard(&link.user);
+        let Some(attached) = find(&mut shard, link) else { return Vec::new() };
+        attached.spellings.remove(spelling);
+        if !attached.spellings.is_empty() {
+            return Vec::new();
+        }
+        let queued = link.withdraw(|_, kind| kind == Kind::Notification);
+        take_back(&mut shard, &link.user, queued)
+    }
+
+    /// Gives a message to one recipient: to every connection of theirs in the room, else to every one with the
+    /// notification topic.
+    pub(crate) fn deliver(&self, user: &UserId, entry: &Arc<Entry>, frames: &Encoded) -> Delivered {
+        let obligation = Obligation::new(entry.clone(), user.clone());
+        let chat = &entry.message.chat;
+        let mut shard = self.shard(user);
+        if let Some(presence) = shard.get(user) {
+            let mut delivered = None;
+            for attached in presence.connections.iter().filter(|attached| attached.has_joined(chat)) {
+                let frame = frames.room(attached.link.serializer);
+                attached.link.send(Outgoing::Frame(frame, Some(obligation.clone())));
+                delivered = Some(Delivered::Room);
+            }
+            if delivered.is_none() {
+                for attached in presence.connections.iter().filter(|attached| !attached.spellings.is_empty()) {
+                    let frames = frames.notification(attached.link.serializer, user, attached.spellings);
+                    attached.link.notify(frames, obligation.clone());
+                    delivered = Some(Delivered::Notification);
+                }
+            }
+            if let Some(delivered) = delivered {
+                // Under the lock no connection can have dropped its clone, so this one is not the last.
+                drop(obligation);
+                return delivered;
+            }
+        }
+        shard.entry(user.clone()).or_default().begin_hand_back(true);
+        Delivered::Nowhere(obligation.give_up().expect("no connection holds a clone"))
+    }
+
+    /// Gives a message to the sender's other connections in the room. Nothing is owed for them.
+    pub(crate) fn echo(&self, sender: &UserId, origin: Option<&ConnectionId>, chat: &ChatId, frames: &Encoded) {
+        let shard = self.shard(sender);
+        let Some(presence) = shard.get(sender) else { return };
+        for attached in &presence.connections {
+            if attached.has_joined(chat) && Some(&attached.link.id) != origin {
+                attached.link.send(Outgoing::Frame(frames.room(attached.link.serializer), None));
+            }
+        }
+    }
+
+    /// Rows that were owed to `user` are stored: replays that waited may read.
+    pub(crate) fn handed_back(&self, user: &UserId) {
+        let mut shard = self.shard(user);
+        if let Some(presence) = shard.get_mut(user) {
+            presence.handing_back = presence.handing_back.saturating_sub(1);
+            for attached in presence.connections.iter().filter(|attached| !attached.spellings.is_empty()) {
+                attached.link.replay();
+            }
+            if presence.is_idle() {
+                shard.remove(user);
+            }
+        }
+        drop(shard);
+        self.settled.notify_waiters();
+    }
+
+    /// Waits until nothing of `user` is being handed back on this node. Cancel safe.
+    pub(crate) async fn settled(&self, user: &UserId) {
+        loop {
+            let settled = self.settled.notified();
+            tokio::pin!(settled);
+            settled.as_mut().enable();
+            if self.shard(user).get(user).is_none_or(|presence| presence.handing_back == 0) {
+                return;
+            }
+            settled.await;
+        }
+    }
+
+    /// Rows were stored for `user` while they came online: each connection with the notification topic reads again.
+    pub(crate) fn ring(&self, user: &UserId) {
+        let shard = self.shard(user);
+        let Some(presence) = shard.get(user) else { return };
+        for attached in presence.connections.iter().filter(|attached| !attached.spellings.is_empty()) {
+            attached.link.replay();
+        }
+    }
+
+    /// `user` is no longer a member of `chat`: each connection ends the channel, behind what was queued before.
+    pub(crate) fn close_chat(&self, user: &UserId, chat: &ChatId) {
+        let shard = self.shard(user);
+        let Some(presence) = shard.get(user) else { return };
+        for attached in presence.connections.iter().filter(|attached| attached.has_joined(chat)) {
+            attached.link.send(Outgoing::CloseChat(chat.clone()));
+        }
+    }
+
+    /// Closes a user's connections, or those of one device.
+    pub(crate) fn disconnect(&self, user: &UserId, device: Option<&DeviceId>) {
+        let shard = self.shard(user);
+        let Some(presence) = shard.get(user) else { return };
+        for attached in &presence.connections {
+            if device.is_none_or(|device| attached.link.device == *device) {
+                attached.link.close(Close::Disconnected);
+            }
+        }
+    }
+
+    /// Shows a signal to everyone in the room but the connection it came from.
+    pub(crate) fn signal(&self, signal: &Signal) {
+        self.rooms.signal(signal);
+    }
+
+    /// Every connection, for draining.
+    pub(crate) fn links(&self) -> Vec<Arc<Link>> {
+        let mut links = Vec::with_capacity(self.connections.load(Ordering::Relaxed));
+        for shard in &self.shards {
+            let shard = shard.lock().unwrap_or_else(PoisonError::into_inner);
+            links.extend(shard.values().flat_map(|presence| &presence.connections).map(|one| one.link.clone()));
+        }
+        links
+    }
+
+    /// How many connections there are.
+    pub(crate) fn connections(&self) -> usize {
+        self.connections.load(Ordering::Relaxed)
+    }
+}
+
+impl Presence {
+    fn is_idle(&self) -> bool {
+        self.connections.is_empty() && self.handing_back == 0
+    }
+
+    fn begin_hand_back(&mut self, something_owed: bool) {
+        if something_owed {
+            self.handing_back += 1;
+            for attached in self.connections.iter().filter(|attached| !attached.spellings.is_empty()) {
+                attached.link.replay();
+            }
+        }
+    }
+}
+
+fn find<'a>(shard: &'a mut HashMap<UserId, Presence>, link: &Link) -> Option<&'a mut Attached> {
+    shard.get_mut(&link.user)?.connections.iter_mut().find(|attached| attached.link.id == link.id)
+}
+
+fn take_back(shard: &mut HashMap<UserId, Presence>, user: &UserId, queued: Vec<Obligation>) -> Vec<Owed> {
+    let owed: Vec<Owed> = queued.into_iter().filter_map(Obligation::give_up).collect();
+    if let Some(presence) = shard.get_mut(user) {
+        presence.begin_hand_back(!owed.is_empty());
+    }
+    owed
+}
