@@ -1,7 +1,7 @@
 //! Roost's domain types, the traits its routing is written against, and the backends behind those traits.
 //!
 //! The gateway and the fanout know only what is re-exported here; a vendor is named inside one backend's module
-//! and nowhere else. Each trait's documentation is its contract, and [`contract`] holds one test per promise.
+//! and nowhere else. Each trait's documentation is its contract, and `contract` holds one test per promise.
 
 mod chats;
 mod config;
