@@ -5,6 +5,7 @@ use std::time::Duration;
 use hyper::StatusCode;
 use hyper::header::HeaderValue;
 use prometheus::{Encoder, Registry, TextEncoder};
+use roost_storage::StorageError;
 use serde::Serialize;
 use tokio::time::timeout;
 use tracing::{debug, error};
@@ -20,8 +21,8 @@ pub(super) fn livez() -> Answer {
     answer::body(StatusCode::OK, HeaderValue::from_static("text/plain; charset=utf-8"), "ok")
 }
 
-/// Whether new clients should come here: it does not drain, and its own mailbox can be read in time. Reading that is
-/// one small look-up in the storage that connections depend on, and changes nothing.
+/// Whether new clients should come here: it does not drain, and its own mailbox answers in time. That is one small
+/// look-up in the storage that connections depend on, and changes nothing.
 ///
 /// # Errors
 /// [`Code::NotReady`], with the reason.
@@ -29,15 +30,21 @@ pub(super) async fn readyz(node: &Node) -> Result<Answer, Problem> {
     if node.is_draining() {
         return Err(Problem::new(Code::NotReady, "draining"));
     }
-    match timeout(STORAGE_WAIT, node.storage.mailboxes.confirmed(&node.id)).await {
-        Ok(Ok(_)) => Ok(answer::json(StatusCode::OK, &serde_json::json!({ "ready": true }))),
-        Ok(Err(error)) => {
-            // Probes come every few seconds: the parts that need the storage say it louder.
-            debug!(%error, "not ready");
-            Err(Problem::new(Code::NotReady, "storage unavailable"))
-        }
-        Err(_) => Err(Problem::new(Code::NotReady, "storage unavailable")),
+    check_storage(node.storage.mailboxes.confirmed(&node.id), STORAGE_WAIT).await?;
+    Ok(answer::json(StatusCode::OK, &serde_json::json!({ "ready": true })))
+}
+
+async fn check_storage<T>(
+    look_up: impl Future<Output = Result<T, StorageError>>,
+    within: Duration,
+) -> Result<(), Problem> {
+    match timeout(within, look_up).await {
+        Ok(Ok(_)) => return Ok(()),
+        // Probes come every few seconds: the parts that need the storage say it louder.
+        Ok(Err(error)) => debug!(%error, "not ready"),
+        Err(_) => debug!(?within, "not ready: the storage does not answer"),
     }
+    Err(Problem::new(Code::NotReady, "storage unavailable"))
 }
 
 /// Everything the node counts, in Prometheus' text format.
@@ -59,4 +66,35 @@ pub(super) fn version() -> Answer {
         version: &'static str,
     }
     answer::json(StatusCode::OK, &Version { name: "roost", version: env!("CARGO_PKG_VERSION") })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::{pending, ready};
+
+    use http_body_util::BodyExt;
+
+    use super::*;
+
+    const WITHIN: Duration = Duration::from_millis(10);
+
+    #[tokio::test]
+    async fn a_storage_that_fails_or_does_not_answer_makes_the_node_unready() {
+        assert_eq!(check_storage(ready(Ok(())), WITHIN).await, Ok(()));
+        let failing = ready(Err::<(), _>(StorageError::Unavailable("gone".into())));
+        assert_eq!(check_storage(failing, WITHIN).await.unwrap_err().code, Code::NotReady);
+        let silent = pending::<Result<(), StorageError>>();
+        assert_eq!(check_storage(silent, WITHIN).await.unwrap_err().code, Code::NotReady);
+    }
+
+    #[tokio::test]
+    async fn the_reason_for_being_unready_is_a_field_of_its_own() {
+        let answer = Problem::new(Code::NotReady, "draining").into_answer();
+        assert_eq!(answer.status(), StatusCode::SERVICE_UNAVAILABLE);
+        assert_eq!(answer.headers()["content-type"], "application/problem+json");
+        let body = answer.into_body().collect().await.unwrap().to_bytes();
+        let document: serde_json::Value = serde_json::from_slice(&body).unwrap();
+        assert_eq!(document["reason"], "draining");
+        assert_eq!(document["code"], "not_ready");
+    }
 }

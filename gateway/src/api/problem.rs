@@ -144,3 +144,52 @@ impl Problem {
         answer
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_problem_is_in_the_documentation_with_its_status() {
+        let documentation = include_str!("../../../docs/api.md");
+        let codes = [
+            Code::InvalidId,
+            Code::InvalidQuery,
+            Code::InvalidBody,
+            Code::MalformedJson,
+            Code::TooManyMembers,
+            Code::Unauthorized,
+            Code::NotFound,
+            Code::ChatNotFound,
+            Code::MethodNotAllowed,
+            Code::RequestTimeout,
+            Code::BodyTooLarge,
+            Code::UnsupportedMediaType,
+            Code::Internal,
+            Code::NotReady,
+            Code::Overloaded,
+            Code::Unavailable,
+        ];
+        for code in codes {
+            let (text, status, _) = code.parts();
+            let row = format!("| {} | `{text}` |", status.as_u16());
+            assert!(documentation.contains(&row), "{row}");
+        }
+    }
+
+    #[test]
+    fn headers_say_what_a_client_can_do() {
+        let header = |problem: Problem, name: &str| problem.into_answer().headers()[name].to_str().unwrap().to_string();
+        assert_eq!(header(Problem::new(Code::Unauthorized, ""), "www-authenticate"), "Bearer");
+        assert_eq!(header(Problem::new(Code::Overloaded, ""), "retry-after"), "1");
+        assert_eq!(header(Problem::storage(&StorageError::Failed("full".into())), "retry-after"), "1");
+        let allow = Problem { allow: Some("PUT".into()), ..Problem::new(Code::MethodNotAllowed, "") };
+        assert_eq!(header(allow, "allow"), "PUT");
+    }
+
+    #[test]
+    fn a_storage_fault_shows_no_cause_to_the_caller() {
+        let corrupt = Problem::storage(&StorageError::Corrupt { what: "chat c".into() });
+        assert_eq!((corrupt.code, corrupt.detail.contains("chat c")), (Code::Internal, false));
+    }
+}
