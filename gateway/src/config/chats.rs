@@ -28,6 +28,11 @@ pub struct ChatsConfig {
     #[serde(with = "duration_text")]
     pub dedupe_window: Duration,
 
+    /// How long a notification that nobody came for is kept. Too low: who was away for longer misses it (it stays in the
+    /// chat's history). Too high: users who never come back fill the disk.
+    #[serde(with = "duration_text")]
+    pub pending_ttl: Duration,
+
     /// Whether joining a chat that does not exist is answered as joining one the user is not in, so that ids can not be
     /// tried out.
     pub hide_existence: bool,
@@ -44,6 +49,7 @@ impl Default for ChatsConfig {
             content_bytes_max: 4000,
             mobile_ref_id_bytes_max: 256,
             dedupe_window: Duration::from_hours(24),
+            pending_ttl: Duration::from_hours(24 * 30),
             hide_existence: false,
             members_per_request_max: 1000,
         }
@@ -57,6 +63,7 @@ impl ChatsConfig {
         faults.number("content_bytes_max", self.content_bytes_max, 1..=4_000_000);
         faults.number("mobile_ref_id_bytes_max", self.mobile_ref_id_bytes_max, 1..=4096);
         faults.duration("dedupe_window", self.dedupe_window, Duration::from_secs(1)..=Duration::from_hours(24 * 30));
+        faults.duration("pending_ttl", self.pending_ttl, Duration::from_secs(1)..=Duration::from_hours(24 * 3650));
         faults.number("members_per_request_max", self.members_per_request_max, 1..=100_000);
         for (limit, name) in
             [(gateway.frame_bytes_max, "frame_bytes_max"), (gateway.outbound_bytes_max, "outbound_bytes_max")]
@@ -82,6 +89,7 @@ mod tests {
             content_bytes_max: 0,
             mobile_ref_id_bytes_max: 0,
             dedupe_window: Duration::ZERO,
+            pending_ttl: Duration::ZERO,
             members_per_request_max: 0,
             ..ChatsConfig::default()
         };
@@ -92,6 +100,7 @@ mod tests {
                 "chats.content_bytes_max",
                 "chats.mobile_ref_id_bytes_max",
                 "chats.dedupe_window",
+                "chats.pending_ttl",
                 "chats.members_per_request_max"
             ]
         );
