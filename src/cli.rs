@@ -28,8 +28,9 @@ Examples:
 
 Configuration:
   Defaults, then roost.toml, then environment variables, then flags; the later wins.
-  Every key is also an environment variable: gateway.idle_timeout is ROOST_GATEWAY__IDLE_TIMEOUT, and lists are
-  written as JSON. `roost check-config` prints every key with its value.
+  Every key is also an environment variable, with lists written as JSON:
+  gateway.idle_timeout is ROOST_GATEWAY__IDLE_TIMEOUT.
+  `roost check-config` prints every key with its value.
 
 Logs go to stderr. Exit codes: 0 fine, 1 failed, 2 wrong usage or configuration.";
 
@@ -47,6 +48,7 @@ pub(crate) struct Cli {
 
 /// Flags of every command.
 #[derive(Debug, Args)]
+#[command(next_help_heading = "Options of every command")]
 pub(crate) struct GlobalFlags {
     /// Configuration file [default: roost.toml in the working directory, if there is one]
     ///

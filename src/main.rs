@@ -1,1 +1,135 @@
-fn main() {}
+//! The binary: reads the command line and the configuration, and starts what was asked for.
+
+mod cli;
+mod config;
+mod keys;
+mod logging;
+mod standalone;
+mod store_metrics;
+mod token;
+
+#[cfg(test)]
+mod tests;
+
+use std::ffi::OsString;
+use std::io::{self, Write};
+use std::process::ExitCode;
+use std::time::SystemTime;
+
+use anyhow::Context as _;
+use clap::Parser;
+use roost_storage::Fault;
+
+use cli::{Cli, Command};
+use config::{Config, Surroundings};
+use token::TokenRequest;
+
+/// Something did not work.
+const FAILED: u8 = 1;
+
+/// The command line or the configuration is wrong.
+const WRONG_USAGE: u8 = 2;
+
+fn main() -> ExitCode {
+    let around = match Surroundings::of_process() {
+        Ok(around) => around,
+        Err(error) => return ended(&Err(Ending::Failed(error.into())), &mut io::stderr()).into(),
+    };
+    run(std::env::args_os(), &around, &mut io::stdout(), &mut io::stderr()).into()
+}
+
+/// Why a command did not do what was asked.
+enum Ending {
+    /// It failed, with the reason.
+    Failed(anyhow::Error),
+    /// The configuration is wrong.
+    Misconfigured(Vec<Fault>),
+    /// The output could not be written.
+    Output(io::Error),
+}
+
+impl From<anyhow::Error> for Ending {
+    fn from(error: anyhow::Error) -> Self {
+        Self::Failed(error)
+    }
+}
+
+impl From<Vec<Fault>> for Ending {
+    fn from(faults: Vec<Fault>) -> Self {
+        Self::Misconfigured(faults)
+    }
+}
+
+impl From<io::Error> for Ending {
+    fn from(error: io::Error) -> Self {
+        Self::Output(error)
+    }
+}
+
+/// Does what the arguments ask for, and returns the exit code.
+fn run(
+    arguments: impl IntoIterator<Item = OsString>,
+    around: &Surroundings,
+    out: &mut dyn Write,
+    err: &mut dyn Write,
+) -> u8 {
+    match Cli::try_parse_from(arguments) {
+        Ok(cli) => ended(&command(cli, around, out), err),
+        // Whoever asked may have closed the pipe: then there is nobody left to tell.
+        Err(usage) if usage.use_stderr() => {
+            let _ = write!(err, "{usage}");
+            WRONG_USAGE
+        }
+        // `--help` and `--version` come this way too.
+        Err(help) => {
+            let _ = write!(out, "{help}");
+            0
+        }
+    }
+}
+
+fn ended(result: &Result<(), Ending>, err: &mut dyn Write) -> u8 {
+    // When stderr is gone there is nobody left to tell; the exit code says it.
+    match result {
+        Ok(()) => 0,
+        Err(Ending::Failed(error)) => {
+            let _ = writeln!(err, "roost: {error:#}");
+            FAILED
+        }
+        Err(Ending::Output(error)) => {
+            let _ = writeln!(err, "roost: the output could not be written: {error}");
+            FAILED
+        }
+        Err(Ending::Misconfigured(faults)) => {
+            let _ = writeln!(err, "roost: the configuration is wrong:");
+            for fault in faults {
+                let _ = writeln!(err, "  {fault}");
+            }
+            WRONG_USAGE
+        }
+    }
+}
+
+fn command(cli: Cli, around: &Surroundings, out: &mut dyn Write) -> Result<(), Ending> {
+    let Cli { global, command } = cli;
+    let load =
+        |faults| config::load(Config::standalone(), global.config.as_deref(), &global.settings(), around, faults);
+    match command {
+        Some(Command::Token(arguments)) => {
+            // The server's key files may be elsewhere: only the key that signs is needed here.
+            let token = token::make(&TokenRequest::from(arguments), &load(Config::faults)?, SystemTime::now())?;
+            Ok(writeln!(out, "{token}")?)
+        }
+        Some(Command::CheckConfig) => {
+            let text = toml::to_string(&load(Config::all_faults)?).map_err(anyhow::Error::from)?;
+            Ok(write!(out, "# Effective configuration. Secrets are in the files it names, and not shown.\n{text}")?)
+        }
+        None => {
+            let mut config = load(Config::all_faults)?;
+            logging::start(&config.log)?;
+            keys::DataKeys::prepare(&mut config)?;
+            let runtime = tokio::runtime::Runtime::new().context("the runtime did not start")?;
+            Ok(runtime.block_on(standalone::run(config))?)
+        }
+    }
+}

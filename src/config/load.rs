@@ -58,7 +58,7 @@ impl Loading {
     fn apply(&mut self, setting: Setting) {
         let Setting { key, value, origin } = setting;
         let Some(default) = at(&self.defaults, &key) else {
-            return self.fault(&key, &origin, unknown(&origin));
+            return self.fault(&key, &origin, unknown(&key, &origin));
         };
         match (default, value) {
             (Value::Object(_), Given::Typed(Value::Object(table))) => {
@@ -124,13 +124,12 @@ impl Loading {
     }
 }
 
-fn unknown(origin: &Origin) -> String {
-    match origin {
-        Origin::Variable(_) => {
-            "is not a key of the configuration; a section and its key are joined by two underscores".into()
-        }
-        _ => "is not a key of the configuration".into(),
-    }
+fn unknown(key: &[String], origin: &Origin) -> String {
+    let hint = match origin {
+        Origin::Variable(_) if key.len() == 1 => "; a section and its key are joined by two underscores",
+        _ => "",
+    };
+    format!("is not a key of the configuration{hint}")
 }
 
 fn at<'a>(value: &'a Value, key: &[String]) -> Option<&'a Value> {

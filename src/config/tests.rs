@@ -125,7 +125,7 @@ fn an_unknown_key_is_a_fault_in_every_source() {
             unknown("gateway.listen_adress", "", "roost.toml"),
             unknown("getaway", "", "roost.toml"),
             unknown("nonsense", "", "roost.toml"),
-            unknown("gateway.listen.port", hint, &variable("ROOST_GATEWAY__LISTEN__PORT")),
+            unknown("gateway.listen.port", "", &variable("ROOST_GATEWAY__LISTEN__PORT")),
             unknown("gateway_listen", hint, &variable("ROOST_GATEWAY_LISTEN")),
             unknown("nonsense", hint, &variable("ROOST_NONSENSE")),
             unknown("gateway.nonsense", "", "the flag --nonsense"),

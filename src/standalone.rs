@@ -1,0 +1,156 @@
+//! `roost` alone: gateway and fanout in one process on the embedded store, wired in start-up order.
+
+use std::io::Write as _;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use anyhow::{Context as _, bail};
+use prometheus::Registry;
+use roost_fanout::{Fanout, FanoutMetrics, reap_all};
+use roost_gateway::{Gateway, Parts};
+use roost_storage::embedded::{Embedded, EmbeddedConfig};
+use roost_storage::{Storage, WorkerId};
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::task::AbortHandle;
+use tracing::{error, info, warn};
+
+use crate::config::Config;
+use crate::store_metrics::StoreMetrics;
+
+/// How often pending notifications are looked through for expired ones, and how many go at once.
+const EXPIRE_EVERY: Duration = Duration::from_secs(600);
+const EXPIRE_MAX: usize = 1_000;
+
+/// Runs until a signal asks it to stop, or until it can not go on.
+///
+/// # Errors
+/// Why it could not start, or not go on. Everything that was answered `sent` is on the disk; start it again.
+pub(crate) async fn run(config: Config) -> anyhow::Result<()> {
+    let mut signals = Signals::listen()?;
+    let mut store = EmbeddedConfig::new(config.data.join("store"));
+    store.dedupe_window = config.chats.dedupe_window;
+    let embedded = Arc::new(tokio::task::spawn_blocking(move || Embedded::open(store)).await??);
+    let outcome = serve(&config, &embedded, &mut signals).await;
+    embedded.close().await;
+    outcome
+}
+
+async fn serve(config: &Config, embedded: &Arc<Embedded>, signals: &mut Signals) -> anyhow::Result<()> {
+    let registry = Registry::new();
+    let storage = embedded.storage();
+    registry.register(Box::new(StoreMetrics::new(embedded.clone())?))?;
+    let fanout_metrics = Arc::new(FanoutMetrics::default());
+    fanout_metrics.register(&registry)?;
+
+    // The gateway of the process before this one is dead: what it owed is stored before anyone can connect, so that
+    // notifications keep their order.
+    let reaped = reap_all(&storage, &WorkerId::random(), &config.fanout, &fanout_metrics).await?;
+    info!(gateways = reaped.gateways, pending = reaped.pending, "gateways of earlier lives reaped");
+    let fanout = Fanout::start(storage.clone(), config.fanout.clone(), fanout_metrics);
+    let housekeeping = expire_pending(storage.clone(), config.chats.pending_ttl);
+    let parts = Parts {
+        storage,
+        gateway: config.gateway.clone(),
+        auth: config.auth.clone(),
+        chats: config.chats.clone(),
+        registry,
+    };
+    let mut gateway = match Gateway::start(parts).await {
+        Ok(gateway) => gateway,
+        Err(error) => {
+            fanout.stop().await;
+            return Err(error.into());
+        }
+    };
+    announce(config, &gateway)?;
+
+    let outcome = tokio::select! {
+        name = signals.first() => {
+            info!(signal = name, "stopping");
+            Ok(())
+        }
+        failure = embedded.failed() => Err(anyhow::Error::new(failure).context("the store has failed")),
+        failure = fanout.failed() => Err(anyhow::anyhow!("fanout can not go on: {failure}")),
+        () = gateway.lease_lost() => Err(anyhow::anyhow!("this node has lost its lease")),
+    };
+    housekeeping.abort();
+    if let Err(reason) = outcome {
+        // Nothing is acknowledged any more; the sockets close with the process, and clients come back to the next one.
+        error!(%reason, "stopping at once");
+        return Err(reason);
+    }
+    let drained = async {
+        gateway.drain().await;
+        fanout.stop().await;
+    };
+    tokio::select! {
+        () = drained => Ok(()),
+        name = signals.first() => bail!("{name} came again: stopped without draining"),
+    }
+}
+
+/// Tells a person where it listens and how to get in.
+fn announce(config: &Config, gateway: &Gateway) -> anyhow::Result<()> {
+    let program = std::env::args_os().next().unwrap_or_else(|| "roost".into());
+    let data = match config.data == Path::new("roost-data") {
+        true => String::new(),
+        false => format!(" --data {}", config.data.display()),
+    };
+    let mut out = std::io::stdout().lock();
+    writeln!(
+        out,
+        "Roost {version}, standalone; data in {directory}
+
+  listening on http://{address} (clients: ws://{address}/socket)
+  internal API on http://{api} (key: {key})
+
+  a token: {program} token --user alice{data}
+  Ctrl-C stops it; nothing that was answered `sent` is lost.
+",
+        version = env!("CARGO_PKG_VERSION"),
+        directory = config.data.display(),
+        address = gateway.address(),
+        api = gateway.api_address(),
+        key = config.gateway.api_key_file.as_deref().unwrap_or(Path::new("none")).display(),
+        program = program.display(),
+    )
+    .and_then(|()| out.flush())
+    .context("the start-up text could not be written")
+}
+
+/// Deletes pending notifications that nobody came for in time.
+fn expire_pending(storage: Storage, ttl: Duration) -> AbortHandle {
+    let expire = async move {
+        loop {
+            let before = SystemTime::now().checked_sub(ttl).unwrap_or(SystemTime::UNIX_EPOCH);
+            match storage.pending.expire(before, EXPIRE_MAX).await {
+                Ok(0) => tokio::time::sleep(EXPIRE_EVERY).await,
+                Ok(expired) => info!(expired, "pending notifications expired"),
+                Err(error) => {
+                    warn!(%error, "pending notifications not expired");
+                    tokio::time::sleep(EXPIRE_EVERY).await;
+                }
+            }
+        }
+    };
+    tokio::spawn(expire).abort_handle()
+}
+
+struct Signals {
+    terminate: tokio::signal::unix::Signal,
+    interrupt: tokio::signal::unix::Signal,
+}
+
+impl Signals {
+    fn listen() -> anyhow::Result<Self> {
+        Ok(Self { terminate: signal(SignalKind::terminate())?, interrupt: signal(SignalKind::interrupt())? })
+    }
+
+    async fn first(&mut self) -> &'static str {
+        tokio::select! {
+            _ = self.terminate.recv() => "SIGTERM",
+            _ = self.interrupt.recv() => "SIGINT",
+        }
+    }
+}
