@@ -186,6 +186,6 @@ impl Sessions for Registry {
     }
 
     async fn count(&self) -> Result<u64, StorageError> {
-        Ok(self.lock().users.values().map(|sessions| sessions.len() as u64).sum())
+        Ok(self.lock().gateways.values().map(|gateway| gateway.sessions.len() as u64).sum())
     }
 }

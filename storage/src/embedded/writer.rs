@@ -17,6 +17,10 @@
 //! crash is a prefix of the batches. A batch whose closures promise nothing by themselves (a cursor moves, rows are
 //! deleted) therefore needs no sync of its own: if a later write survives, so does it; it is only flushed to the
 //! operating system, which `kill -9` does not undo.
+//!
+//! One case is the engine's to mend: when power fails, a page may be missing inside the last batch, which nobody was
+//! answered for. If that page lay inside a value, recovery reports a checksum error where it could have cut the batch
+//! off, and the store does not open until the journal's tail is removed by hand. Nothing acknowledged is lost by it.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
