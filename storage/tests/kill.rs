@@ -3,6 +3,8 @@
 //! The test runs this same binary as the process to be killed: the ignored test below, told on its standard input
 //! where its store is.
 
+#![allow(clippy::unwrap_used, reason = "all of it is a test")]
+
 use std::collections::BTreeSet;
 use std::io::{BufRead, BufReader, Write};
 use std::path::Path;
