@@ -18,6 +18,8 @@ mod reaper;
 mod removals;
 mod retry;
 mod store;
+#[cfg(test)]
+mod tests;
 
 pub use config::FanoutConfig;
 pub use coordinator::{Fanout, FanoutFailure};

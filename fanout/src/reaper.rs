@@ -15,6 +15,7 @@ use tracing::{error, info, warn};
 
 use crate::context::{Context, stopped};
 use crate::partition::chain;
+use crate::removals::is_notebook;
 use crate::store::store_and_ring;
 use crate::{FanoutConfig, FanoutMetrics};
 
@@ -103,7 +104,7 @@ impl Reaper {
         }
     }
 
-    async fn scan(&mut self) -> Result<(), StorageError> {
+    pub(crate) async fn scan(&mut self) -> Result<(), StorageError> {
         let dead: HashSet<_> = self.context.storage.sessions.dead_gateways().await?.into_iter().collect();
         let twice: Vec<_> = dead.intersection(&self.suspects).cloned().collect();
         self.suspects = dead;
@@ -127,7 +128,16 @@ impl Reaper {
 }
 
 /// False when the gateway lives after all, or another worker reaps it.
-async fn reap(context: &Context, gateway: &GatewayId, report: &mut ReapReport) -> Result<bool, StorageError> {
+pub(crate) async fn reap(
+    context: &Context,
+    gateway: &GatewayId,
+    report: &mut ReapReport,
+) -> Result<bool, StorageError> {
+    if is_notebook(gateway) {
+        // Never had a lease. What is in it is for the partition's next holder.
+        context.storage.sessions.forget_gateway(gateway).await?;
+        return Ok(true);
+    }
     if !claim(context, gateway).await? {
         return Ok(false);
     }

@@ -21,9 +21,17 @@ use crate::put::put_until_taken;
 /// Items in one put or read.
 const ITEMS_MAX: usize = 256;
 
+/// How a notebook's id begins and ends.
+const NOTEBOOK: (&str, &str) = ("partition-", ".removals");
+
 /// Where a partition's removals are written down: the id of no gateway.
 pub(crate) fn notebook(partition: PartitionId) -> GatewayId {
-    GatewayId::new(format!("partition-{}.removals", partition.0)).expect("short, without control characters")
+    GatewayId::new(format!("{}{}{}", NOTEBOOK.0, partition.0, NOTEBOOK.1)).expect("short, without control characters")
+}
+
+/// Whether this is no gateway but a partition's notebook. A storage may find any mailbox without a lease dead.
+pub(crate) fn is_notebook(gateway: &GatewayId) -> bool {
+    gateway.as_str().starts_with(NOTEBOOK.0) && gateway.as_str().ends_with(NOTEBOOK.1)
 }
 
 /// Writes down whom a change is about to remove. When there is no room the change goes on: only a crash at this very
