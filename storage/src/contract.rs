@@ -106,6 +106,7 @@ macro_rules! contract_suite {
                 reading_goes_on_after_a_position
                 a_reader_that_waits_is_woken_by_an_append
                 a_reader_that_waits_in_vain_gets_nothing
+                a_reader_behind_the_cursor_waits_for_what_comes
                 a_lease_is_granted_to_one_worker
                 a_holder_acquires_again_with_the_same_epoch
                 a_lease_whose_time_has_run_out_can_be_taken
@@ -130,6 +131,7 @@ macro_rules! contract_suite {
                 reading_goes_on_after_a_position
                 a_reader_that_waits_is_woken_by_a_put
                 a_reader_that_waits_in_vain_gets_nothing
+                a_reader_behind_the_confirmed_position_waits_for_what_comes
                 confirming_moves_the_position_and_never_back
                 positions_go_on_after_everything_was_confirmed
                 a_fenced_mailbox_refuses_and_stays_readable

@@ -241,3 +241,16 @@ pub async fn a_reader_that_waits_in_vain_gets_nothing(storage: Storage) {
     let last = read_all(log, partition, Position::START).await[0].position;
     assert_eq!(log.read(partition, last, 10, MOMENT).await.expect("it reads"), []);
 }
+
+pub async fn a_reader_behind_the_cursor_waits_for_what_comes(storage: Storage) {
+    let chat = new_chat();
+    let partition = storage.log.partitions().of(&chat);
+    append_one(&*storage.log, said(&chat, "old", None)).await;
+    commit_everything(&*storage.log, partition).await;
+    let log = storage.log.clone();
+    let reader = tokio::spawn(async move { log.read(partition, Position::START, 10, LONG).await });
+    tokio::time::sleep(MOMENT).await;
+    let later = append_one(&*storage.log, said(&chat, "later", None)).await;
+    let entries = tokio::time::timeout(SOON, reader).await.expect("it is woken").expect("it ends").expect("it reads");
+    assert_eq!(entries.last().map(|entry| entry.event.sequence), Some(later.sequence));
+}

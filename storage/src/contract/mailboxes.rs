@@ -108,6 +108,20 @@ pub async fn a_reader_that_waits_in_vain_gets_nothing(storage: Storage) {
     assert_eq!(read.expect("it reads"), []);
 }
 
+pub async fn a_reader_behind_the_confirmed_position_waits_for_what_comes(storage: Storage) {
+    let gateway = opened(&*storage.mailboxes).await;
+    assert_eq!(put(&*storage.mailboxes, &gateway, &[ring()]).await, Put::Accepted);
+    let last = read(&*storage.mailboxes, &gateway, MailboxPosition::START).await[0].position;
+    storage.mailboxes.confirm(&gateway, last).await.expect("it answers");
+    let (mailboxes, owner) = (storage.mailboxes.clone(), gateway.clone());
+    let reader = tokio::spawn(async move { mailboxes.read(&owner, MailboxPosition::START, 10, LONG).await });
+    tokio::time::sleep(MOMENT).await;
+    let later = ring();
+    assert_eq!(put(&*storage.mailboxes, &gateway, std::slice::from_ref(&later)).await, Put::Accepted);
+    let entries = tokio::time::timeout(SOON, reader).await.expect("it is woken").expect("it ends").expect("it reads");
+    assert_eq!(entries.last().map(|entry| &entry.item), Some(&later));
+}
+
 pub async fn confirming_moves_the_position_and_never_back(storage: Storage) {
     let (mailboxes, gateway) = (&*storage.mailboxes, opened(&*storage.mailboxes).await);
     assert_eq!(mailboxes.confirmed(&gateway).await.expect("it answers"), MailboxPosition::START);

@@ -92,6 +92,18 @@ async fn reopening_keeps_the_log_its_cursor_its_epochs_and_its_dedupe_keys() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn reopening_never_grants_an_epoch_again() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut last = None;
+    for _ in 0..3 {
+        let storage = Embedded::open(EmbeddedConfig::new(dir.path())).unwrap().storage();
+        let (lease, _) = lease(&storage, PartitionId(0)).await;
+        assert!(last < Some(lease.epoch));
+        last = Some(lease.epoch);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn reopening_keeps_mailboxes_and_fences_and_finds_every_gateway_dead() {
     let dir = tempfile::tempdir().unwrap();
     let [open, fenced, forgotten] = [(); 3].map(|()| GatewayId::random());
