@@ -18,6 +18,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use roost_storage::{ChatId, Membership, Message, Registration, Session, SessionKey, StorageError};
+use serde::Deserialize;
+use serde_json::value::RawValue;
 use tracing::{debug, warn};
 
 pub(crate) use answers::Answers;
@@ -50,6 +52,12 @@ pub(crate) fn abandon(node: &Node, link: &Link) {
     let detached = node.hub.detach(link, Vec::new());
     let session = SessionKey { user: link.user.clone(), connection: link.id.clone() };
     node.handback.store(link.user.clone(), detached.owed, Some(session));
+}
+
+/// Reads an event's payload, which has to be an object: serde would take an array's elements for the fields.
+fn read_object<'a, T: Deserialize<'a>>(payload: &'a RawValue) -> Option<T> {
+    let is_object = payload.get().starts_with('{');
+    is_object.then(|| serde_json::from_str(payload.get()).ok()).flatten()
 }
 
 /// Why a join did not happen.

@@ -191,8 +191,6 @@ impl Hub {
                 }
             }
             if let Some(delivered) = delivered {
-                // Under the lock no connection can have dropped its clone, so this one is not the last.
-                drop(obligation);
                 return delivered;
             }
         }

@@ -10,7 +10,7 @@ use serde_json::value::RawValue;
 use tokio::sync::oneshot;
 use tracing::warn;
 
-use super::{Conversation, reason};
+use super::{Conversation, read_object, reason};
 use crate::appender::dedupe_key;
 use crate::config::ChatsConfig;
 use crate::hub::timestamp;
@@ -61,11 +61,11 @@ struct Respond {
 
 impl Conversation {
     pub(super) fn on_send_message(&mut self, chat: ChatId, event: EventRequest<'_>) {
-        let sent = serde_json::from_str::<Sent<'_>>(event.payload.get());
-        let mobile_ref_id = sent.as_ref().ok().and_then(|sent| sent.mobile_ref_id).unwrap_or(RawValue::NULL).to_owned();
+        let sent = read_object::<Sent<'_>>(event.payload);
+        let mobile_ref_id = sent.as_ref().and_then(|sent| sent.mobile_ref_id).unwrap_or(RawValue::NULL).to_owned();
         let metrics = self.node.metrics.clone();
         let respond = Respond { chat: chat.clone(), mobile_ref_id, reply_to: event.reply_to, metrics };
-        let valid = match sent.map_err(|_| reason::INVALID_PAYLOAD).and_then(|sent| validate(&sent, &self.node.chats)) {
+        let valid = match sent.ok_or(reason::INVALID_PAYLOAD).and_then(|sent| validate(&sent, &self.node.chats)) {
             Ok(valid) => valid,
             Err(reason) => return self.refuse_send(&respond, "invalid", reason),
         };
@@ -171,7 +171,8 @@ mod tests {
 
     fn check(payload: &str) -> Result<(), &'static str> {
         let limits = ChatsConfig { content_bytes_max: 8, mobile_ref_id_bytes_max: 4, ..ChatsConfig::default() };
-        let sent = serde_json::from_str::<Sent<'_>>(payload).map_err(|_| reason::INVALID_PAYLOAD)?;
+        let payload: &RawValue = serde_json::from_str(payload).unwrap();
+        let sent = read_object::<Sent<'_>>(payload).ok_or(reason::INVALID_PAYLOAD)?;
         validate(&sent, &limits).map(|_| ())
     }
 

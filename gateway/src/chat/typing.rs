@@ -4,7 +4,7 @@ use roost_storage::{ChatId, Signal};
 use serde::Deserialize;
 use tracing::debug;
 
-use super::{Conversation, reason};
+use super::{Conversation, read_object, reason};
 use crate::phoenix::EventRequest;
 
 #[derive(Deserialize)]
@@ -14,7 +14,7 @@ struct Typing {
 
 impl Conversation {
     pub(super) fn on_typing(&mut self, chat: &ChatId, event: EventRequest<'_>) {
-        let Ok(Typing { is_typing }) = serde_json::from_str(event.payload.get()) else {
+        let Some(Typing { is_typing }) = read_object(event.payload) else {
             return self.refuse_event(&event, reason::INVALID_PAYLOAD);
         };
         let signal = Signal::Typing {
