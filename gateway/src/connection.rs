@@ -144,8 +144,10 @@ impl Connection {
             if deadline < timer.deadline() || timer.is_elapsed() {
                 timer.as_mut().reset(deadline);
             }
-            let is_reading =
-                !self.rate.is_throttled(now) && self.conversation.answers.len() < self.node.config.sends_in_flight_max;
+            // What is left to say after writing found no room in the socket: who does not read is not read.
+            let is_reading = !self.rate.is_throttled(now)
+                && self.conversation.has_said_all()
+                && self.conversation.answers.len() < self.node.config.sends_in_flight_max;
             let input = tokio::select! {
                 biased;
                 input = self.socket.next(is_reading, self.is_finishing) => input,
