@@ -68,6 +68,11 @@ impl Gateway {
         state.connections.iter().filter(|(_, connection)| !connection.closing).map(|(number, _)| *number).collect()
     }
 
+    /// Whether the user has a connection here that has joined the notification topic.
+    pub(super) fn notifies(&self, user: &UserId) -> bool {
+        !self.notified(user).is_empty()
+    }
+
     /// Joins a room, the notification topic, or both.
     pub(super) async fn connect(self: Rc<Self>, user: UserId, joins: u8) {
         let (room, notifications) = ((joins != 1).then(|| chat("chat-0")), joins != 0);
@@ -158,7 +163,10 @@ impl Gateway {
                     missed.push((user, delivery.message.clone()));
                 }
             }
-            state.open.insert(position, targets);
+            // None when it is only for another connection of the sender.
+            if targets > 0 {
+                state.open.insert(position, targets);
+            }
         }
         let positions = missed.iter().map(|_| position).collect();
         self.hand_back(missed, positions).await;
