@@ -37,7 +37,7 @@ pub(super) enum Op {
 pub(super) fn ops() -> impl Strategy<Value = Vec<Op>> {
     let any = || any::<u16>();
     let op = prop_oneof![
-        50 => any().prop_map(Op::Step),
+        120 => any().prop_map(Op::Step),
         12 => (0..2_u8, 0..3_u8).prop_map(|(chat, sender)| Op::Send { chat, sender }),
         2 => (0..2_u8, 0..3_u8, prop::bool::ANY).prop_map(|(chat, user, add)| Op::Change { chat, user, add }),
         10 => (0..2_u8, 0..3_u8, 0..3_u8).prop_map(|(gateway, user, joins)| Op::Connect { gateway, user, joins }),
@@ -46,9 +46,9 @@ pub(super) fn ops() -> impl Strategy<Value = Vec<Op>> {
         8 => (0..2_u8).prop_map(Op::ReadMailbox),
         2 => (0..2_u8).prop_map(Op::CrashGateway),
         1 => (0..2_u8).prop_map(Op::LeaseRunsOut),
-        4 => any().prop_map(Op::Reap),
-        8 => Just(Op::StartFanout),
-        2 => any().prop_map(Op::CrashFanoutOrReaper),
+        3 => any().prop_map(Op::Reap),
+        5 => Just(Op::StartFanout),
+        1 => any().prop_map(Op::CrashFanoutOrReaper),
     ];
-    prop::collection::vec(op, 20..250)
+    prop::collection::vec(op, 50..500)
 }

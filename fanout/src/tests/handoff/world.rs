@@ -74,6 +74,7 @@ impl World {
                 world.change(number, user, true).await;
             }
         }
+        world.rig.process("first").await;
         world
     }
 
@@ -241,7 +242,9 @@ impl World {
         // A gateway whose lease has run out learns it, and closes its sockets.
         let dead = self.rig.storage.sessions.dead_gateways().await.unwrap();
         for number in 0..self.gateways.len() {
-            if dead.contains(&self.gateways[number].id) {
+            let id = self.gateways[number].id.clone();
+            let renewed = self.rig.storage.sessions.renew_gateway(&id, LONG).await.unwrap();
+            if dead.contains(&id) || renewed == Renewal::Lost {
                 self.crash_gateway(number).await;
             }
         }
