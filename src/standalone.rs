@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use anyhow::{Context as _, bail};
-use prometheus::Registry;
+use prometheus::{IntCounter, Registry};
 use roost_fanout::{Fanout, FanoutMetrics, reap_all};
 use roost_gateway::{Gateway, Parts};
 use roost_storage::embedded::{Embedded, EmbeddedConfig};
@@ -48,7 +48,9 @@ async fn serve(config: &Config, embedded: &Arc<Embedded>, signals: &mut Signals)
     let reaped = reap_all(&storage, &WorkerId::random(), &config.fanout, &fanout_metrics).await?;
     info!(gateways = reaped.gateways, pending = reaped.pending, "gateways of earlier lives reaped");
     let fanout = Fanout::start(storage.clone(), config.fanout.clone(), fanout_metrics);
-    let housekeeping = expire_pending(storage.clone(), config.chats.pending_ttl);
+    let expired = IntCounter::new("roost_pending_expired_total", "Pending notifications nobody came for in time")?;
+    registry.register(Box::new(expired.clone()))?;
+    let housekeeping = expire_pending(storage.clone(), config.chats.pending_ttl, expired);
     let parts = Parts {
         storage,
         gateway: config.gateway.clone(),
@@ -120,13 +122,16 @@ fn announce(config: &Config, gateway: &Gateway) -> anyhow::Result<()> {
 }
 
 /// Deletes pending notifications that nobody came for in time.
-fn expire_pending(storage: Storage, ttl: Duration) -> AbortHandle {
+fn expire_pending(storage: Storage, ttl: Duration, count: IntCounter) -> AbortHandle {
     let expire = async move {
         loop {
             let before = SystemTime::now().checked_sub(ttl).unwrap_or(SystemTime::UNIX_EPOCH);
             match storage.pending.expire(before, EXPIRE_MAX).await {
                 Ok(0) => tokio::time::sleep(EXPIRE_EVERY).await,
-                Ok(expired) => info!(expired, "pending notifications expired"),
+                Ok(expired) => {
+                    count.inc_by(expired);
+                    info!(expired, "pending notifications expired");
+                }
                 Err(error) => {
                     warn!(%error, "pending notifications not expired");
                     tokio::time::sleep(EXPIRE_EVERY).await;

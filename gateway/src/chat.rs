@@ -43,6 +43,8 @@ pub(crate) struct Conversation {
     session: Session,
     is_registered: bool,
     spellings: Spellings,
+    /// A channel of the notification topic has begun or ended since [`Conversation::take_replay_ended`].
+    has_replay_ended: bool,
     pub(crate) answers: Answers,
     output: VecDeque<ServerFrame>,
 }
@@ -92,6 +94,7 @@ impl Conversation {
             output: VecDeque::new(),
             is_registered: false,
             spellings: Spellings::default(),
+            has_replay_ended: false,
             session,
             node,
             link,
@@ -186,6 +189,7 @@ impl Conversation {
                 self.node.hub.leave_chat(&self.link, chat)
             }
             Topic::Notifications(spelling, _) => {
+                self.has_replay_ended = true;
                 self.spellings.remove(*spelling);
                 self.session.notifications = !self.spellings.is_empty();
                 (self.node.hub.leave_notifications(&self.link, *spelling), false)
@@ -268,6 +272,11 @@ impl Conversation {
                 self.channels.push_to(&topic, spelling.pending_event(), &payload)
             })
             .collect()
+    }
+
+    /// Whether the channel that a replay may have been pushing on is gone: the client drops what comes for it.
+    pub(crate) fn take_replay_ended(&mut self) -> bool {
+        std::mem::take(&mut self.has_replay_ended)
     }
 
     /// The next frame to write.

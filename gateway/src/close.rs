@@ -27,13 +27,15 @@ pub(crate) enum Close {
     TokenExpired,
     /// The client did not take what was sent in time; what it has not confirmed is pending.
     SlowClient,
+    /// The connection's task crashed, a fault of ours; what it was owed is pending.
+    Crashed,
     /// No Pong came within `gateway.confirm_timeout`; what it has not confirmed is pending.
     Unconfirmed,
 }
 
 impl Close {
     /// Every cause, for metrics.
-    pub(crate) const ALL: [Close; 11] = [
+    pub(crate) const ALL: [Close; 12] = [
         Self::ByClient,
         Self::ProtocolError,
         Self::Idle,
@@ -44,6 +46,7 @@ impl Close {
         Self::Restart,
         Self::TokenExpired,
         Self::SlowClient,
+        Self::Crashed,
         Self::Unconfirmed,
     ];
 
@@ -60,6 +63,7 @@ impl Close {
             Self::Restart => "restart",
             Self::TokenExpired => "token_expired",
             Self::SlowClient => "slow_client",
+            Self::Crashed => "crashed",
             Self::Unconfirmed => "unconfirmed",
         }
     }
@@ -67,7 +71,8 @@ impl Close {
     /// The close frame; none when the client is gone.
     pub(crate) fn frame(self) -> Option<CloseFrame> {
         let (code, reason) = match self {
-            Self::ByClient => return None,
+            // The socket went with the client, or with the task.
+            Self::ByClient | Self::Crashed => return None,
             Self::ProtocolError | Self::Idle => (CloseCode::Protocol, ""),
             Self::InvalidUtf8 => (CloseCode::Invalid, ""),
             Self::TooLarge => (CloseCode::Size, ""),

@@ -27,7 +27,7 @@ use crate::hub::{Link, Notice, Obligation, Outgoing, Turn};
 use crate::node::{Node, Place};
 use crate::phoenix::{Serializer, ServerFrame};
 use rate::Rate;
-use replay::Replay;
+use replay::{Replay, Row};
 pub(crate) use socket::Socket;
 use watermark::Watermark;
 
@@ -39,7 +39,7 @@ const FAR_AWAY: Duration = Duration::from_secs(10 * 365 * 86_400);
 /// What a Pong confirms.
 enum Token {
     Live(Obligation),
-    Pending(PendingKey),
+    Pending(Row),
 }
 
 /// Who is at the other end, as the handshake found.
@@ -58,7 +58,7 @@ pub(crate) struct Connection {
     watermark: Watermark<Token>,
     replay: Replay,
     /// Rows of the replay that are still to be written; the last frame of each carries its key.
-    rows: VecDeque<(ServerFrame, Option<PendingKey>)>,
+    rows: VecDeque<(ServerFrame, Option<Row>)>,
     rate: Rate,
     heard: Instant,
     expires: Instant,
@@ -75,7 +75,22 @@ enum Input {
 
 impl Connection {
     /// Runs a connection until it has ended and everything it was owed is confirmed or handed back.
-    pub(crate) async fn serve(node: Arc<Node>, socket: Socket, peer: Peer, place: Place) {
+    ///
+    /// Not an async function: its future would have room for every argument beside the connection, which lives as long.
+    pub(crate) fn serve(
+        node: Arc<Node>,
+        socket: Socket,
+        peer: Peer,
+        place: Place,
+    ) -> impl Future<Output = ()> + Send + use<> {
+        let connection = Box::new(Self::new(node, socket, peer));
+        async move {
+            connection.serve_boxed().await;
+            drop(place);
+        }
+    }
+
+    fn new(node: Arc<Node>, socket: Socket, peer: Peer) -> Self {
         let now = Instant::now();
         let link = Arc::new(Link::new(
             node.next_connection_id(),
@@ -85,7 +100,7 @@ impl Connection {
             node.config.outbound_bytes_max,
         ));
         let left = peer.verified.expires_at.duration_since(SystemTime::now()).unwrap_or_default();
-        let connection = Self {
+        Self {
             conversation: Conversation::new(node.clone(), link.clone()),
             watermark: Watermark::default(),
             replay: Replay::default(),
@@ -94,31 +109,35 @@ impl Connection {
             heard: now,
             expires: now + left.min(FAR_AWAY) + node.expiry_grace,
             is_finishing: false,
-            node: node.clone(),
-            link: link.clone(),
+            node,
+            link,
             socket,
-        };
+        }
+    }
+
+    async fn serve_boxed(self: Box<Self>) {
+        let (node, link) = (self.node.clone(), self.link.clone());
         node.metrics.connections.inc();
         node.hub.attach(link.clone());
-        let close = AssertUnwindSafe(connection.run()).catch_unwind().await.unwrap_or_else(|_| {
+        let close = AssertUnwindSafe(self.run()).catch_unwind().await.unwrap_or_else(|_| {
             // A fault of ours took the connection down; what it was owed becomes pending, like any other's.
             error!(connection = %link.id, "connection crashed");
             chat::abandon(&node, &link);
-            Close::Malformed
+            Close::Crashed
         });
         debug!(connection = %link.id, cause = close.label(), "connection closed");
         node.metrics.closed.with_label_values(&[close.label()]).inc();
         node.metrics.connections.dec();
-        drop(place);
     }
 
-    async fn run(mut self) -> Close {
+    /// What happens once at the end is boxed, so that no connection has room for it while it lives.
+    async fn run(mut self: Box<Self>) -> Close {
         if self.node.is_draining() {
             self.link.close(Close::Restart);
         }
         let mut close = self.converse().await.err().unwrap_or(Close::ByClient);
         if close == Close::Restart {
-            close = self.finish().await;
+            close = Box::pin(self.finish()).await;
         }
         let unconfirmed = self.watermark.drain().filter_map(|token| match token {
             Token::Live(obligation) => Some(obligation),
@@ -126,7 +145,7 @@ impl Connection {
         });
         self.conversation.end(unconfirmed.collect()).await;
         self.replay.end(&self.node, &self.link).await;
-        self.socket.close(close.frame()).await;
+        Box::pin(self.socket.close(close.frame())).await;
         close
     }
 
@@ -208,7 +227,12 @@ impl Connection {
         if self.is_finishing {
             return Ok(());
         }
-        self.conversation.on_text(text).await
+        let outcome = self.conversation.on_text(text).await;
+        if self.conversation.take_replay_ended() {
+            self.rows.clear();
+            self.replay.abandon(&self.node, &self.link);
+        }
+        outcome
     }
 
     fn count_frame(&mut self) {
@@ -225,7 +249,7 @@ impl Connection {
                         self.node.metrics.confirmed_live.inc();
                     }
                 }
-                Token::Pending(key) => self.replay.confirmed(key, &self.node, &self.link),
+                Token::Pending(row) => self.replay.confirmed(row, &self.node, &self.link),
             }
         }
     }
@@ -244,8 +268,8 @@ impl Connection {
                 self.say(frame, None)?;
                 continue;
             }
-            if let Some((frame, key)) = self.rows.pop_front() {
-                self.say(frame, key.map(Token::Pending))?;
+            if let Some((frame, row)) = self.rows.pop_front() {
+                self.say(frame, row.map(Token::Pending))?;
                 continue;
             }
             match self.link.take(self.replay.is_busy() || self.is_finishing) {
@@ -283,7 +307,7 @@ impl Connection {
             let mut frames = self.conversation.pending_frames(message);
             let Some(last) = frames.pop() else { continue };
             self.rows.extend(frames.into_iter().map(|frame| (frame, None)));
-            self.rows.push_back((last, Some(PendingKey::of(message))));
+            self.rows.push_back((last, Some(self.replay.row(PendingKey::of(message)))));
             pushed += 1;
         }
         self.node.metrics.replayed.inc_by(pushed as u64);

@@ -76,7 +76,7 @@ pub struct Gateway {
 }
 
 impl Gateway {
-    /// Opens the mailbox, takes the lease, starts reading, and only then listens.
+    /// Takes the ports, opens the mailbox, takes the lease, starts reading, and only then accepts.
     ///
     /// # Errors
     /// [`StartError`]; nothing is left running.
@@ -239,7 +239,14 @@ async fn keep_lease(node: Arc<Node>) {
         tokio::time::sleep(ttl / 3).await;
         let asked = Instant::now();
         match node.storage.sessions.renew_gateway(&node.id, ttl).await {
-            Ok(Renewal::Kept) => held_until = asked + ttl,
+            Ok(Renewal::Kept) => {
+                if asked > held_until {
+                    // While it had run out, nobody here was found: what was stored then was not rung for.
+                    warn!("lease renewed late, reading everyone's pending again");
+                    node.hub.ring_all();
+                }
+                held_until = asked + ttl;
+            }
             Ok(Renewal::Lost) => break,
             Err(error) if Instant::now() < held_until => warn!(%error, "lease not renewed, trying again"),
             Err(error) => {

@@ -164,6 +164,8 @@ impl Hub {
         let Some(attached) = find(&mut shard, link) else { return Vec::new() };
         attached.spellings.remove(spelling);
         if !attached.spellings.is_empty() {
+            // A replay that was under way began with both.
+            link.replay();
             return Vec::new();
         }
         let queued = link.withdraw(|_, kind| kind == Kind::Notification);
@@ -244,6 +246,18 @@ impl Hub {
         let Some(presence) = shard.get(user) else { return };
         for attached in presence.connections.iter().filter(|attached| !attached.spellings.is_empty()) {
             attached.link.replay();
+        }
+    }
+
+    /// Rings for every user of this node.
+    pub(crate) fn ring_all(&self) {
+        for shard in &self.shards {
+            let shard = shard.lock().unwrap_or_else(PoisonError::into_inner);
+            for attached in shard.values().flat_map(|presence| &presence.connections) {
+                if !attached.spellings.is_empty() {
+                    attached.link.replay();
+                }
+            }
         }
     }
 

@@ -94,7 +94,7 @@ impl Metrics {
             )?,
             handback_queue: make.gauge(
                 "roost_handback_queue_messages",
-                "Messages waiting to become pending; bounded by roost_mailbox_window_entries",
+                "Messages waiting to become pending; bounded by the recipients of the entries in the mailbox window",
             )?,
             mailbox_window: make.gauge(
                 "roost_mailbox_window_entries",

@@ -11,6 +11,7 @@ mod limits;
 mod notifications;
 mod place;
 mod regressions;
+mod replay;
 mod resending;
 mod room;
 mod starting;

@@ -12,6 +12,8 @@ impl Conversation {
         if *user != self.link.user {
             return Err(JoinFailure::Refused(reason::UNAUTHORIZED));
         }
+        // A join again ends the channel before it, and with it what that was replaying.
+        self.has_replay_ended = true;
         self.spellings.insert(spelling);
         self.session.notifications = true;
         self.node.hub.join_notifications(&self.link, spelling);

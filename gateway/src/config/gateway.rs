@@ -47,8 +47,9 @@ pub struct GatewayConfig {
     /// in the default pace takes 20 s of the 30 s it has.
     pub connections_max: usize,
 
-    /// Frames per second that one connection may send on average; twice as many at once. Too low: an app that sends its
-    /// joins in one go is closed. Too high: one client can keep a core busy.
+    /// Frames per second that one connection may send on average; twice as many at once. Beyond it the connection is read
+    /// more slowly; nothing is refused. Too low: an app that sends its joins in one go is held up. Too high: one client
+    /// can keep a core busy.
     pub inbound_rate: u32,
 
     /// Most topics one connection may have joined. Too low: users in many chats can not open them all. Too high: one

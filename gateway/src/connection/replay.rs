@@ -22,76 +22,118 @@ const END_TIMEOUT: Duration = Duration::from_secs(5);
 
 type Reading = Pin<Box<dyn Future<Output = PendingPage> + Send>>;
 
+/// A row that was pushed, and in which of the connection's replays: only that one may delete it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Row {
+    generation: u32,
+    key: PendingKey,
+}
+
 /// One connection's replay, if one is under way.
 #[derive(Default)]
-pub(super) enum Replay {
+pub(super) struct Replay {
+    state: State,
+    generation: u32,
+    /// What an abandoned replay still has to delete.
+    unfinished: Option<Reading>,
+}
+
+#[derive(Default)]
+enum State {
     #[default]
     Idle,
-    /// Deleting what was confirmed, then reading.
-    Reading(Reading),
+    /// Deleting what was confirmed, if anything, then reading.
+    Reading { reading: Reading, deletes: bool },
     /// Pushed; waiting for confirmation.
     Confirming { outstanding: usize, confirmed: Vec<PendingKey>, next: Option<PendingKey> },
 }
 
 impl Replay {
     pub(super) fn is_busy(&self) -> bool {
-        !matches!(self, Self::Idle)
+        !matches!(self.state, State::Idle)
     }
 
     /// Begins a pass over everything pending.
     pub(super) fn start(&mut self, node: &Arc<Node>, link: &Arc<Link>) {
-        *self = Self::Reading(Box::pin(first_page(node.clone(), link.clone())));
+        let deletes = self.unfinished.is_some();
+        let reading = Box::pin(first_page(node.clone(), link.clone(), self.unfinished.take()));
+        self.state = State::Reading { reading, deletes };
+    }
+
+    /// Gives the replay up because its channel has ended: the client drops frames of an ended channel, so their Pong
+    /// says nothing, and the rows stay for the next replay. What was confirmed before is still deleted.
+    pub(super) fn abandon(&mut self, node: &Arc<Node>, link: &Arc<Link>) {
+        self.generation = self.generation.wrapping_add(1);
+        match std::mem::take(&mut self.state) {
+            State::Reading { reading, deletes: true } => self.unfinished = Some(reading),
+            State::Confirming { confirmed, .. } if !confirmed.is_empty() => {
+                self.unfinished = Some(Box::pin(next_page(node.clone(), link.clone(), confirmed, None)));
+            }
+            State::Idle | State::Reading { .. } | State::Confirming { .. } => {}
+        }
     }
 
     /// The page that is being read; waits for ever when none is. Cancel safe.
     pub(super) async fn page(&mut self) -> PendingPage {
-        match self {
-            Self::Reading(reading) => {
-                let page = reading.await;
-                *self = Self::Idle;
-                page
-            }
-            _ => std::future::pending().await,
+        if let State::Reading { reading, .. } = &mut self.state {
+            let page = reading.await;
+            self.state = State::Idle;
+            return page;
         }
+        if let Some(unfinished) = &mut self.unfinished {
+            unfinished.await;
+            self.unfinished = None;
+        }
+        std::future::pending().await
+    }
+
+    /// How to know a row of this replay again when it is confirmed.
+    pub(super) fn row(&self, key: PendingKey) -> Row {
+        Row { generation: self.generation, key }
     }
 
     /// `rows` of the page were pushed; `next` says where to go on.
     pub(super) fn pushed(&mut self, rows: usize, next: Option<PendingKey>, node: &Arc<Node>, link: &Arc<Link>) {
-        *self = Self::Confirming { outstanding: rows, confirmed: Vec::with_capacity(rows), next };
+        self.state = State::Confirming { outstanding: rows, confirmed: Vec::with_capacity(rows), next };
         self.proceed(node, link);
     }
 
     /// The client has one row.
-    pub(super) fn confirmed(&mut self, key: PendingKey, node: &Arc<Node>, link: &Arc<Link>) {
-        if let Self::Confirming { outstanding, confirmed, .. } = self {
+    pub(super) fn confirmed(&mut self, row: Row, node: &Arc<Node>, link: &Arc<Link>) {
+        if let State::Confirming { outstanding, confirmed, .. } = &mut self.state
+            && row.generation == self.generation
+        {
             *outstanding -= 1;
-            confirmed.push(key);
+            confirmed.push(row.key);
             self.proceed(node, link);
         }
     }
 
     fn proceed(&mut self, node: &Arc<Node>, link: &Arc<Link>) {
-        let Self::Confirming { outstanding: 0, confirmed, next } = self else { return };
-        if confirmed.is_empty() && next.is_none() {
-            *self = Self::Idle;
-            return;
-        }
+        let State::Confirming { outstanding: 0, confirmed, next } = &mut self.state else { return };
         let (confirmed, next) = (std::mem::take(confirmed), next.take());
-        *self = Self::Reading(Box::pin(next_page(node.clone(), link.clone(), confirmed, next)));
+        self.state = match (confirmed.is_empty(), &next) {
+            (true, None) => State::Idle,
+            (is_empty, _) => State::Reading {
+                reading: Box::pin(next_page(node.clone(), link.clone(), confirmed, next)),
+                deletes: !is_empty,
+            },
+        };
     }
 
     /// The connection has ended: deletes what was confirmed, so that it does not come again.
-    pub(super) async fn end(self, node: &Arc<Node>, link: &Arc<Link>) {
-        let deleting: Reading = match self {
-            Self::Idle => return,
-            Self::Reading(reading) => reading,
-            Self::Confirming { confirmed, .. } => Box::pin(next_page(node.clone(), link.clone(), confirmed, None)),
-        };
-        let _ = tokio::time::timeout(END_TIMEOUT, deleting).await;
+    pub(super) async fn end(mut self, node: &Arc<Node>, link: &Arc<Link>) {
+        self.abandon(node, link);
+        if let Some(unfinished) = self.unfinished {
+            let _ = tokio::time::timeout(END_TIMEOUT, unfinished).await;
+        }
     }
 }
 
-async fn first_page(node: Arc<Node>, link: Arc<Link>) -> PendingPage {
+async fn first_page(node: Arc<Node>, link: Arc<Link>, unfinished: Option<Reading>) -> PendingPage {
+    if let Some(unfinished) = unfinished {
+        unfinished.await;
+    }
     // Rows of connections that closed before come first, so that notifications keep their order.
     node.hub.settled(&link.user).await;
     let _ = tokio::time::timeout(CLOSING_WAIT, closed_elsewhere(&node, &link)).await;
