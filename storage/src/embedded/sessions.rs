@@ -1,7 +1,7 @@
 //! Sessions: in memory, since every connection dies with the process. Which gateways are known is durable, so that
 //! those of an earlier life are found dead and reaped.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{HashMap, HashSet};
 use std::ops::Bound;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
@@ -25,7 +25,8 @@ pub(super) struct Registry {
 
 #[derive(Default)]
 struct RegistryState {
-    users: HashMap<UserId, BTreeMap<ConnectionId, Session>>,
+    /// In the order of their connections' ids. Most users have one session; a tree's smallest node has room for eleven.
+    users: HashMap<UserId, Vec<Session>>,
     gateways: HashMap<GatewayId, Gateway>,
 }
 
@@ -66,6 +67,11 @@ fn lock(state: &Mutex<RegistryState>) -> MutexGuard<'_, RegistryState> {
     state.lock().expect("the sessions' lock is never poisoned: nothing under it panics")
 }
 
+/// Where the connection's session is, or has to go.
+fn position(sessions: &[Session], connection: &ConnectionId) -> Result<usize, usize> {
+    sessions.binary_search_by(|session| session.connection.cmp(connection))
+}
+
 impl Gateway {
     fn lives(&self, now: Instant) -> bool {
         self.claim.is_none() && self.until.is_some_and(|until| until > now)
@@ -78,7 +84,9 @@ impl RegistryState {
             gateway.sessions.remove(key);
         }
         if let Some(sessions) = self.users.get_mut(&key.user) {
-            sessions.remove(&key.connection);
+            if let Ok(at) = position(sessions, &key.connection) {
+                sessions.remove(at);
+            }
             if sessions.is_empty() {
                 self.users.remove(&key.user);
             }
@@ -89,7 +97,7 @@ impl RegistryState {
         let lives = |session: &&Session| {
             self.gateways.get(&session.connection.gateway).is_some_and(|gateway| gateway.lives(now))
         };
-        self.users.get(user).into_iter().flat_map(BTreeMap::values).filter(lives).cloned().collect()
+        self.users.get(user).into_iter().flatten().filter(lives).cloned().collect()
     }
 }
 
@@ -105,7 +113,15 @@ impl Sessions for Registry {
         let key = SessionKey { user: session.user.clone(), connection: session.connection.clone() };
         gateway.sessions.insert(key);
         let sessions = state.users.entry(session.user.clone()).or_default();
-        sessions.insert(session.connection.clone(), session.clone());
+        match position(sessions, &session.connection) {
+            Ok(at) => sessions[at] = session.clone(),
+            Err(at) => {
+                if sessions.is_empty() {
+                    sessions.reserve_exact(1);
+                }
+                sessions.insert(at, session.clone());
+            }
+        }
         Ok(Registration::Done)
     }
 
