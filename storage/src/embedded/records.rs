@@ -69,7 +69,14 @@ pub(super) struct ChatRecord {
 }
 
 pub(super) fn encode(record: &impl Serialize) -> Vec<u8> {
-    serde_json::to_vec(record).expect("records have text keys and no failing serializers")
+    let mut bytes = Vec::new();
+    encode_into(&mut bytes, record);
+    bytes
+}
+
+/// Appends the encoded record to `bytes`.
+pub(super) fn encode_into(bytes: &mut Vec<u8>, record: &impl Serialize) {
+    serde_json::to_writer(bytes, record).expect("records have text keys and no failing serializers");
 }
 
 pub(super) fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, serde_json::Error> {
