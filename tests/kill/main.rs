@@ -5,12 +5,13 @@
 mod actor;
 mod world;
 
+use std::collections::HashSet;
 use std::time::{Duration, Instant};
 
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
-use roost_harness::checker::{Fault, Record, check};
-use roost_harness::{Client, Node, NodeOptions};
+use roost_harness::checker::{Fault, Outcome, Record, Report, check};
+use roost_harness::{Client, Node, NodeOptions, eventually};
 
 use actor::Actor;
 use world::World;
@@ -54,6 +55,8 @@ async fn kill_9_at_any_moment_loses_nothing_that_was_sent() {
             panic!("ROOST_KILL_SEED={seed}: {} faults\n{}", faults.len(), explain(&record, &faults))
         }
     }
+    nothing_is_left(&node).await;
+    drop(last);
     assert!(node.terminate().await.success(), "the last life ends in good order");
 }
 
@@ -90,7 +93,7 @@ async fn kill_again_and_again(
 }
 
 /// Waits until the checker has nothing to complain about, and gives up at once when waiting can not help.
-async fn settle(world: &World, last: &mut [Client]) -> Result<roost_harness::checker::Report, (Record, Vec<Fault>)> {
+async fn settle(world: &World, last: &mut [Client]) -> Result<Report, (Record, Vec<Fault>)> {
     let started = Instant::now();
     loop {
         for client in last.iter_mut() {
@@ -109,6 +112,17 @@ async fn settle(world: &World, last: &mut [Client]) -> Result<roost_harness::che
     }
 }
 
+/// Everybody has everything, so nothing may be kept for anybody any longer.
+async fn nothing_is_left(node: &Node) {
+    eventually("the event log, the mailboxes and pending are empty", async || {
+        let metrics = node.metrics().await;
+        let left = ["log_entries", "mailbox_entries", "pending_rows"];
+        let left = left.map(|what| metrics.metric(&format!("roost_store_{what}")));
+        (left == [Some(0.0); 3]).then_some(())
+    })
+    .await;
+}
+
 /// The faults, and all that is known about the message of the first.
 fn explain(record: &Record, faults: &[Fault]) -> String {
     let mut text: String = faults.iter().take(10).map(|fault| format!("  {fault:?}\n")).collect();
@@ -122,13 +136,13 @@ fn explain(record: &Record, faults: &[Fault]) -> String {
         | Fault::RefusedDelivered { message_id: id, .. } => id,
     };
     text.push_str(&format!("what is known about {id}:\n"));
-    let id_of = |content: &str| {
-        let mut seen = record.connections.iter().flat_map(|connection| &connection.seen);
-        seen.any(|seen| seen.message_id == *id && seen.content == content)
-    };
-    for attempt in record.attempts.iter().filter(|attempt| {
-        matches!(&attempt.outcome, roost_harness::checker::Outcome::Sent(sent) if sent == id) || id_of(&attempt.content)
-    }) {
+    let all_seen = record.connections.iter().flat_map(|connection| &connection.seen);
+    let contents: HashSet<_> = all_seen.filter(|seen| seen.message_id == *id).map(|seen| &seen.content).collect();
+    for attempt in &record.attempts {
+        let has_this_id = matches!(&attempt.outcome, Outcome::Sent(sent) if sent == id);
+        if !has_this_id && !contents.contains(&attempt.content) {
+            continue;
+        }
         text.push_str(&format!("  {attempt:?}\n"));
     }
     for (number, connection) in record.connections.iter().enumerate() {

@@ -6,6 +6,9 @@
 //! whatever the number of attempts; what was refused is seen by nobody; nobody sees what is not theirs; repeats carry the
 //! same id and content; first occurrences come in the order of the chat, within a connection's topic and, for
 //! notifications, over all connections of one device. A message whose sender was told nothing may be seen or not.
+//!
+//! One thing may come late: what another device of the same user has already had, and a crash makes pending again. To
+//! the user it is a repeat, only on a device that had not seen it.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::fmt;
@@ -178,8 +181,7 @@ pub fn check(record: &Record) -> Result<Report, Vec<Fault>> {
     let report = judge.report();
     judge.sightings();
     judge.losses();
-    judge.order_within_topics();
-    judge.order_over_connections();
+    judge.order();
     if judge.faults.is_empty() { Ok(report) } else { Err(judge.faults.into_iter().collect()) }
 }
 
@@ -294,40 +296,61 @@ impl<'a> Judge<'a> {
         }
     }
 
-    fn order_within_topics(&mut self) {
+    fn seen_on(&self) -> SeenOn<'a> {
+        let mut seen_on = SeenOn::default();
         for connection in &self.record.connections {
-            let mut order = Order::default();
             for seen in &connection.seen {
-                self.faults.extend(order.arrived(&seen.topic, seen, connection));
+                seen_on.0.entry((&connection.user, &seen.message_id)).or_default().insert(&connection.device);
             }
         }
+        seen_on
     }
 
-    /// Whatever was notified to a device, over all its connections and both spellings of the topic.
-    fn order_over_connections(&mut self) {
-        let mut devices: HashMap<(&str, &str), Order> = HashMap::new();
+    /// Per device, what it has not seen before comes in the chat's order: on each topic of one connection, and on the
+    /// notification topic, both spellings, over all connections. A repeat is known by its id and may come at any time.
+    fn order(&mut self) {
+        let seen_on = self.seen_on();
+        let mut devices: HashMap<(&str, &str), Device> = HashMap::new();
         for connection in &self.record.connections {
-            let order = devices.entry((&connection.user, &connection.device)).or_default();
-            for seen in connection.seen.iter().filter(|seen| seen.kind != Kind::Received) {
-                self.faults.extend(order.arrived("notifications", seen, connection));
+            let device = devices.entry((&connection.user, &connection.device)).or_default();
+            let mut on_this = Newest::default();
+            let first = connection.seen.iter().filter(|seen| device.known.insert(&seen.message_id));
+            for seen in first.filter(|seen| !seen_on.had_elsewhere(connection, seen)) {
+                self.faults.extend(on_this.arrived(&seen.topic, seen, connection));
+                if seen.kind != Kind::Received {
+                    self.faults.extend(device.notified.arrived("notifications", seen, connection));
+                }
             }
         }
     }
 }
 
-/// First occurrences so far, and the newest of them by topic and chat.
+/// On which devices of a user each message was seen.
 #[derive(Default)]
-struct Order<'a> {
-    known: HashSet<(&'a str, &'a str)>,
-    newest: HashMap<(&'a str, &'a str), &'a str>,
+struct SeenOn<'a>(HashMap<(&'a str, &'a str), HashSet<&'a str>>);
+
+impl SeenOn<'_> {
+    /// Whether it is a pending notification of what another device of the user has had.
+    fn had_elsewhere(&self, connection: &Connection, seen: &Seen) -> bool {
+        let on = self.0.get(&(connection.user.as_str(), seen.message_id.as_str()));
+        seen.kind == Kind::Pending && on.is_some_and(|on| on.iter().any(|device| *device != connection.device))
+    }
 }
 
-impl<'a> Order<'a> {
+/// What one device has seen so far, over its connections.
+#[derive(Default)]
+struct Device<'a> {
+    known: HashSet<&'a str>,
+    notified: Newest<'a>,
+}
+
+/// The newest message by topic and chat.
+#[derive(Default)]
+struct Newest<'a>(HashMap<(&'a str, &'a str), &'a str>);
+
+impl<'a> Newest<'a> {
     fn arrived(&mut self, topic: &'a str, seen: &'a Seen, connection: &Connection) -> Option<Fault> {
-        if !self.known.insert((topic, &seen.message_id)) {
-            return None;
-        }
-        let newest = self.newest.entry((topic, &seen.chat)).or_default();
+        let newest = self.0.entry((topic, &seen.chat)).or_default();
         if seen.message_id.as_str() > *newest {
             *newest = &seen.message_id;
             return None;

@@ -92,6 +92,16 @@ fn reordering_over_connections_of_a_device_is_found() {
 }
 
 #[test]
+fn what_another_device_had_may_come_late_as_pending() {
+    let mut record = good();
+    record.connections[3].seen.push(seen(Kind::Pending, "02", "two"));
+    check(&record).unwrap();
+    record.connections[2].seen.pop();
+    let found = check(&record).unwrap_err();
+    assert!(matches!(&found[0], Fault::Reordered { message_id, .. } if message_id == "02"), "{found:?}");
+}
+
+#[test]
 fn repeat_under_another_id_is_found() {
     let found = faults(|record| record.connections[5].seen[0].message_id = "025".into());
     assert_eq!(found, [Fault::TwoIds { content: "two".into(), first: "02".into(), second: "025".into() }]);
