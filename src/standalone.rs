@@ -48,6 +48,17 @@ async fn serve(config: &Config, embedded: &Arc<Embedded>, signals: &mut Signals)
     let reaped = reap_all(&storage, &WorkerId::random(), &config.fanout, &fanout_metrics).await?;
     info!(gateways = reaped.gateways, pending = reaped.pending, "gateways of earlier lives reaped");
     let fanout = Fanout::start(storage.clone(), config.fanout.clone(), fanout_metrics);
+    // So is what the process before this one had accepted and not routed to the end: it may have been delivered in part,
+    // and would come again in the middle of what follows.
+    tokio::select! {
+        routed = everything_routed(&storage) => routed?,
+        failure = fanout.failed() => bail!("fanout can not go on: {failure}"),
+        name = signals.first() => {
+            info!(signal = name, "stopping");
+            fanout.stop().await;
+            return Ok(());
+        }
+    }
     let expired = IntCounter::new("roost_pending_expired_total", "Pending notifications nobody came for in time")?;
     registry.register(Box::new(expired.clone()))?;
     let housekeeping = expire_pending(storage.clone(), config.chats.pending_ttl, expired);
@@ -90,6 +101,16 @@ async fn serve(config: &Config, embedded: &Arc<Embedded>, signals: &mut Signals)
         () = drained => Ok(()),
         name = signals.first() => bail!("{name} came again: stopped without draining"),
     }
+}
+
+/// Waits until the event log is empty; nothing is appended meanwhile, since nobody can connect.
+async fn everything_routed(storage: &Storage) -> anyhow::Result<()> {
+    for partition in storage.log.partitions().all() {
+        while storage.log.lag(partition).await? > 0 {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    }
+    Ok(())
 }
 
 /// Tells a person where it listens and how to get in.

@@ -113,11 +113,12 @@ impl Conversation {
             Step::Event(event) => self.on_event(event),
             Step::Join { request, previous, .. } => {
                 self.settle_answers().await;
-                return self.on_join(request, previous).await;
+                // Rare, and large: boxed, so that an idle connection has no room for it.
+                return Box::pin(self.on_join(request, previous)).await;
             }
             Step::Leave { topic: _, channel, frames } => {
                 self.settle_answers().await;
-                return self.on_leave(channel, frames).await;
+                return Box::pin(self.on_leave(channel, frames)).await;
             }
         }
         Ok(())

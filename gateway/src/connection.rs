@@ -302,8 +302,14 @@ impl Connection {
     }
 
     fn replay_page(&mut self, page: PendingPage) {
+        let waiting = self.link.oldest_waiting();
         let mut pushed = 0;
         for message in &page.messages {
+            if waiting.get(&message.chat).is_some_and(|oldest| *oldest < message.sequence) {
+                // Stored after this replay began: it stays for the one behind what waits.
+                self.link.replay();
+                continue;
+            }
             let mut frames = self.conversation.pending_frames(message);
             let Some(last) = frames.pop() else { continue };
             self.rows.extend(frames.into_iter().map(|frame| (frame, None)));

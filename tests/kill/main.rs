@@ -152,6 +152,13 @@ fn explain(record: &Record, faults: &[Fault]) -> String {
             text.push_str(&format!(
                 "  seen by {user} {device}: {kind:?} on {topic}, {place} of {count} on #{number}\n"
             ));
+            if let Fault::Reordered { user, device, .. } = &faults[0]
+                && (user, device) == (&connection.user, &connection.device)
+            {
+                for before in &connection.seen[place.saturating_sub(12)..place] {
+                    text.push_str(&format!("    before it: {:?} {} on {}\n", before.kind, before.message_id, before.chat));
+                }
+            }
         }
     }
     text

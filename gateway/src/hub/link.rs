@@ -1,9 +1,9 @@
 //! The hub's end of a connection: a queue bounded by bytes that the connection's task drains.
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use roost_storage::{ChatId, ConnectionId, DeviceId, UserId};
+use roost_storage::{ChatId, ConnectionId, DeviceId, Sequence, UserId};
 use tokio::sync::Notify;
 
 use super::obligation::Obligation;
@@ -148,6 +148,19 @@ impl Link {
                 Turn::Nothing
             }
         }
+    }
+
+    /// Per chat, the oldest live notification that waits. A stored row of that chat which is newer came later, and has
+    /// to come later here too.
+    pub(crate) fn oldest_waiting(&self) -> HashMap<ChatId, Sequence> {
+        let mut oldest = HashMap::new();
+        for notice in &self.queue().notices {
+            if let Notice::Live(_, obligation) = notice {
+                let message = obligation.message();
+                oldest.entry(message.chat.clone()).or_insert(message.sequence);
+            }
+        }
+        oldest
     }
 
     /// Takes back every queued obligation that `which` picks, with its frames. Call it under the hub's lock of the user,

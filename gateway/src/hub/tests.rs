@@ -120,6 +120,19 @@ fn what_an_ended_connection_owed_is_replayed_before_the_next_live_notification()
     assert!(rig.window.is_settled());
 }
 
+#[test]
+fn the_oldest_waiting_notification_of_a_chat_is_known_to_a_replay() {
+    let mut rig = Rig::new();
+    let tablet = rig.notified("u");
+    assert!(tablet.oldest_waiting().is_empty());
+    assert!(matches!(rig.deliver("u"), Delivered::Notification));
+    let first = Sequence(rig.next);
+    assert!(matches!(rig.deliver("u"), Delivered::Notification));
+    assert_eq!(tablet.oldest_waiting().into_iter().collect::<Vec<_>>(), [(chat(), first)]);
+    assert!(obligation(tablet.take(false)).confirm());
+    assert!(tablet.oldest_waiting()[&chat()] > first);
+}
+
 #[tokio::test]
 async fn a_replay_waits_for_what_is_being_handed_back() {
     let mut rig = Rig::new();
