@@ -156,7 +156,10 @@ fn explain(record: &Record, faults: &[Fault]) -> String {
                 && (user, device) == (&connection.user, &connection.device)
             {
                 for before in &connection.seen[place.saturating_sub(12)..place] {
-                    text.push_str(&format!("    before it: {:?} {} on {}\n", before.kind, before.message_id, before.chat));
+                    text.push_str(&format!(
+                        "    before it: {:?} {} on {}\n",
+                        before.kind, before.message_id, before.chat
+                    ));
                 }
             }
         }
