@@ -50,4 +50,4 @@ clients: ## The published phoenix.js packages against the real binary.
 	ROOST_BIN="$$(deploy/dev/binary.sh)" node --test --test-reporter=spec $$(ls tests/clients/*.test.mjs)
 
 kill: ## The kill test: a server killed again and again under load, and a checker. ROOST_KILL_SEED=N repeats a run.
-	$(CARGO_TEST) --test kill -- --nocapture
+	$(CARGO_TEST) --test kill -- --nocapture kill_9
