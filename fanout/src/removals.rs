@@ -1,7 +1,7 @@
 //! Closing the channels of users who are not members any more, whatever crashes in between.
 //!
 //! `CloseChat` may be put only after the change is applied: a join that begins before that is still let in. But once it
-//! is applied nobody can tell any more whom a [`Change::Set`] removed. So the partition has a mailbox of its own, read
+//! is applied nobody can tell any more whom a `Change::Set` removed. So the partition has a mailbox of its own, read
 //! by no gateway: those about to be removed are written there before the change is applied, and whoever takes the
 //! partition over closes the channels of those found there who are, by then, not members.
 

@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use aws_lc_rs::digest;
 use roost_storage::{AppendError, Appended, ChatId, DedupeKey, DeviceId, EventLog, NewEvent, Partitions, UserId};
+use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinSet;
 
@@ -53,7 +54,11 @@ impl Appender {
     pub(crate) fn append(&self, event: NewEvent) -> Result<oneshot::Receiver<Outcome>, Overloaded> {
         let partition = self.partitions.of(&event.chat);
         let (answer, outcome) = oneshot::channel();
-        self.queues[usize::from(partition.0)].try_send(Job { event, answer }).map_err(|_| Overloaded)?;
+        let queue = &self.queues[usize::from(partition.0)];
+        // A closed queue drops the sender of the answer with the job.
+        if let Err(TrySendError::Full(_)) = queue.try_send(Job { event, answer }) {
+            return Err(Overloaded);
+        }
         Ok(outcome)
     }
 }

@@ -139,7 +139,9 @@ impl Conversation {
             match &topic {
                 Some(Topic::Chat(chat)) => self.join_chat(chat).await,
                 Some(Topic::Notifications(spelling, user)) => self.join_notifications(*spelling, user).await,
-                None => Err(JoinFailure::Refused(reason::CHAT_NOT_FOUND)),
+                // What follows the prefix is no identifier: nobody's topic, and no chat's.
+                None if topic::is_chat(request.topic()) => Err(JoinFailure::Refused(reason::CHAT_NOT_FOUND)),
+                None => Err(JoinFailure::Refused(reason::UNAUTHORIZED)),
             }
         });
         let (failure, result) = match joined.await.unwrap_or(Err(JoinFailure::Unavailable)) {

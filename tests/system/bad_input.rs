@@ -104,15 +104,23 @@ async fn topics_that_are_none_are_refused_and_the_connection_lives_on() {
     let place = Place::new();
     let node = place.start().await;
     let mut ann = phone(&node, "ann").await;
-    let long = format!("chat:{}", "x".repeat(200));
-    for (number, topic) in [json!("chat:"), json!("nowhere"), json!(""), json!(null), json!(7), json!({}), json!(long)]
-        .into_iter()
-        .enumerate()
-    {
+    let (unmatched, unauthorized, not_found) = ("unmatched topic", "unauthorized", "chat_not_found");
+    let topics = [
+        (json!("chat:"), not_found),
+        (json!(format!("chat:{}", "x".repeat(200))), not_found),
+        (json!("notifications:"), unauthorized),
+        (json!(format!("notification:{}", "x".repeat(200))), unauthorized),
+        (json!("nowhere"), unmatched),
+        (json!(""), unmatched),
+        (json!(null), unmatched),
+        (json!(7), unmatched),
+        (json!({}), unmatched),
+    ];
+    for (number, (topic, reason)) in topics.into_iter().enumerate() {
         let reference = format!("t{number}");
         ann.send_text(&json!([reference, reference, topic, "phx_join", {}]).to_string()).await;
         let reply = ann.reply(&reference).await.unwrap();
-        assert_eq!(reply["status"], "error", "{topic}");
+        assert_eq!(reply, json!({"status": "error", "response": {"reason": reason}}), "{topic}");
     }
     ann.join("chat:c1").await;
 }

@@ -24,6 +24,11 @@ pub(super) fn is_routable(topic: &str) -> bool {
         .any(|prefix| topic.starts_with(prefix))
 }
 
+/// Whether the topic is meant to be a chat's.
+pub(super) fn is_chat(topic: &str) -> bool {
+    topic.starts_with(CHAT)
+}
+
 impl Topic {
     /// None when there is no route, or what follows the prefix is no identifier.
     pub(super) fn parse(topic: &str) -> Option<Self> {
