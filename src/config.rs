@@ -10,6 +10,7 @@ mod tests;
 use std::path::PathBuf;
 
 use roost_fanout::FanoutConfig;
+use roost_gateway::ApiKey;
 use roost_gateway::auth::Authenticator;
 use roost_gateway::config::{AuthConfig, ChatsConfig, GatewayConfig};
 use roost_storage::Fault;
@@ -75,15 +76,7 @@ impl Config {
     pub(crate) fn file_faults(&self) -> Vec<Fault> {
         let mut faults = Vec::new();
         if let Some(file) = &self.gateway.api_key_file {
-            let problem = match std::fs::read_to_string(file) {
-                Ok(key) if key.trim().is_empty() => Some("is empty".to_owned()),
-                Ok(_) => None,
-                Err(error) => Some(format!("can not be read: {error}")),
-            };
-            faults.extend(problem.map(|problem| Fault {
-                key: "gateway.api_key_file".into(),
-                problem: format!("{} {problem}", file.display()),
-            }));
+            faults.extend(ApiKey::load(file).err());
         }
         if !self.auth.keys.is_empty()
             && let Err(keys) = Authenticator::new(&self.auth)

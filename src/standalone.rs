@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use anyhow::{Context as _, bail};
-use prometheus::{IntCounter, Registry};
+use prometheus::{IntCounter, IntGauge, Registry};
 use roost_fanout::{Fanout, FanoutMetrics, reap_all};
 use roost_gateway::{Gateway, Parts};
 use roost_storage::embedded::{Embedded, EmbeddedConfig};
@@ -47,11 +47,12 @@ async fn serve(config: &Config, embedded: &Arc<Embedded>, signals: &mut Signals)
     // notifications keep their order.
     let reaped = reap_all(&storage, &WorkerId::random(), &config.fanout, &fanout_metrics).await?;
     info!(gateways = reaped.gateways, pending = reaped.pending, "gateways of earlier lives reaped");
+    let halted = fanout_metrics.partitions_halted.clone();
     let fanout = Fanout::start(storage.clone(), config.fanout.clone(), fanout_metrics);
     // So is what the process before this one had accepted and not routed to the end: it may have been delivered in part,
     // and would come again in the middle of what follows.
     tokio::select! {
-        routed = everything_routed(&storage) => routed?,
+        routed = everything_routed(&storage, &halted) => routed?,
         failure = fanout.failed() => bail!("fanout can not go on: {failure}"),
         name = signals.first() => {
             info!(signal = name, "stopping");
@@ -77,6 +78,9 @@ async fn serve(config: &Config, embedded: &Arc<Embedded>, signals: &mut Signals)
         }
     };
     announce(config, &gateway)?;
+    if config.chats.open_join && !gateway.address().ip().is_loopback() {
+        warn!("chats.open_join is set and other machines can connect: anyone with a token can join any chat");
+    }
 
     let outcome = tokio::select! {
         name = signals.first() => {
@@ -103,10 +107,15 @@ async fn serve(config: &Config, embedded: &Arc<Embedded>, signals: &mut Signals)
     }
 }
 
-/// Waits until the event log is empty; nothing is appended meanwhile, since nobody can connect.
-async fn everything_routed(storage: &Storage) -> anyhow::Result<()> {
+/// Waits until the event log is empty; nothing is appended meanwhile, since nobody can connect. With a partition that is
+/// halted by a corrupt record it never would be: then the others are served all the same.
+async fn everything_routed(storage: &Storage, halted: &IntGauge) -> anyhow::Result<()> {
     for partition in storage.log.partitions().all() {
         while storage.log.lag(partition).await? > 0 {
+            if halted.get() > 0 {
+                error!("a partition is halted by a corrupt record: its chats are not served");
+                return Ok(());
+            }
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
     }

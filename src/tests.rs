@@ -12,7 +12,7 @@ use tempfile::TempDir;
 use super::*;
 use crate::keys::DataKeys;
 
-const SECRET: &str = "an example secret of forty-two characters!";
+const SECRET: &str = "an-example-secret-of-forty-two-characters!";
 
 struct Ended {
     code: u8,

@@ -8,7 +8,7 @@ use std::time::Duration;
 use roost_storage::{Acquired, Lease, LogEntry, PartitionId, Position, Renewal, StorageError};
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep, sleep_until, timeout};
-use tracing::{error, info, warn};
+use tracing::{debug, error, warn};
 
 use crate::batch::Batches;
 use crate::context::{Context, Held, Interrupted, stopped};
@@ -91,7 +91,7 @@ impl Partition {
 
     /// Reads under a lease and gives it back at the end, unless it is lost or is wanted again at once.
     async fn hold(&self, lease: Lease, cursor: Position, progress: impl FnMut()) -> Result<(), Interrupted> {
-        info!(partition = self.id.0, epoch = lease.epoch.0, "partition acquired");
+        debug!(partition = self.id.0, epoch = lease.epoch.0, "partition acquired");
         let outcome = self.read(&lease, cursor, progress).await;
         let give_back = match &outcome {
             Ok(()) => true,

@@ -34,7 +34,7 @@ use tracing::{error, warn};
 
 use crate::node::Node;
 use answer::Answer;
-pub(crate) use key::ApiKey;
+pub use key::ApiKey;
 use metrics::ApiMetrics;
 use problem::{Code, Problem};
 use request::Call;

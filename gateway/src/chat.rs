@@ -26,7 +26,7 @@ pub(crate) use answers::Answers;
 use topic::Topic;
 
 use crate::close::Close;
-use crate::hub::{Link, Obligation, Spellings, message_payload};
+use crate::hub::{Link, Spellings, message_payload};
 use crate::node::Node;
 use crate::phoenix::{
     self, Channels, ClientFrame, EventRequest, Frames, JoinRequest, Payload, ServerFrame, Status, Step,
@@ -51,7 +51,7 @@ pub(crate) struct Conversation {
 
 /// Detaches a connection whose task has crashed; what it had written was handed back when it unwound.
 pub(crate) fn abandon(node: &Node, link: &Link) {
-    let detached = node.hub.detach(link, Vec::new());
+    let detached = node.hub.detach(link);
     let session = SessionKey { user: link.user.clone(), connection: link.id.clone() };
     node.handback.store(link.user.clone(), detached.owed, Some(session));
 }
@@ -223,11 +223,10 @@ impl Conversation {
     }
 
     async fn register(&mut self) -> Result<(), JoinFailure> {
+        // Before the call: when it fails, or is given up, the session may be there all the same and has to be removed.
+        self.is_registered = true;
         match self.node.storage.sessions.register(&self.session).await? {
-            Registration::Done => {
-                self.is_registered = true;
-                Ok(())
-            }
+            Registration::Done => Ok(()),
             Registration::GatewayLost => Err(JoinFailure::GatewayLost),
         }
     }
@@ -253,8 +252,8 @@ impl Conversation {
     }
 
     /// The connection is over: everything it was owed goes to the hand-back.
-    pub(crate) async fn end(&mut self, unconfirmed: Vec<Obligation>) {
-        let detached = self.node.hub.detach(&self.link, unconfirmed);
+    pub(crate) async fn end(&mut self) {
+        let detached = self.node.hub.detach(&self.link);
         if !detached.owed.is_empty() {
             self.register_closing().await;
         }

@@ -7,7 +7,6 @@
 mod rate;
 mod replay;
 mod socket;
-mod watermark;
 
 use std::collections::VecDeque;
 use std::panic::AssertUnwindSafe;
@@ -23,24 +22,17 @@ use tracing::{debug, error};
 use crate::auth::Verified;
 use crate::chat::{self, Conversation};
 use crate::close::Close;
-use crate::hub::{Link, Notice, Obligation, Outgoing, Turn};
+use crate::hub::{Kind, Link, Notice, Outgoing, Row, Token, Turn};
 use crate::node::{Node, Place};
 use crate::phoenix::{Serializer, ServerFrame};
 use rate::Rate;
-use replay::{Replay, Row};
+use replay::Replay;
 pub(crate) use socket::Socket;
-use watermark::Watermark;
 
 /// How long a drained connection may take to confirm what it was sent before it is closed all the same.
 const FINISH_TIMEOUT: Duration = Duration::from_secs(5);
 /// Tokens that live longer expire after this on an open connection: ten years.
 const FAR_AWAY: Duration = Duration::from_secs(10 * 365 * 86_400);
-
-/// What a Pong confirms.
-enum Token {
-    Live(Obligation),
-    Pending(Row),
-}
 
 /// Who is at the other end, as the handshake found.
 pub(crate) struct Peer {
@@ -55,7 +47,6 @@ pub(crate) struct Connection {
     link: Arc<Link>,
     conversation: Conversation,
     socket: Socket,
-    watermark: Watermark<Token>,
     replay: Replay,
     /// Rows of the replay that are still to be written; the last frame of each carries its key.
     rows: VecDeque<(ServerFrame, Option<Row>)>,
@@ -102,7 +93,6 @@ impl Connection {
         let left = peer.verified.expires_at.duration_since(SystemTime::now()).unwrap_or_default();
         Self {
             conversation: Conversation::new(node.clone(), link.clone()),
-            watermark: Watermark::default(),
             replay: Replay::default(),
             rows: VecDeque::new(),
             rate: Rate::new(node.config.inbound_rate, now),
@@ -139,11 +129,7 @@ impl Connection {
         if close == Close::Restart {
             close = Box::pin(self.finish()).await;
         }
-        let unconfirmed = self.watermark.drain().filter_map(|token| match token {
-            Token::Live(obligation) => Some(obligation),
-            Token::Pending(_) => None,
-        });
-        self.conversation.end(unconfirmed.collect()).await;
+        self.conversation.end().await;
         self.replay.end(&self.node, &self.link).await;
         Box::pin(self.socket.close(close.frame())).await;
         close
@@ -166,7 +152,8 @@ impl Connection {
             // What is left to say after writing found no room in the socket: who does not read is not read.
             let is_reading = !self.rate.is_throttled(now)
                 && self.conversation.has_said_all()
-                && self.conversation.answers.len() < self.node.config.sends_in_flight_max;
+                && self.conversation.answers.len() < self.node.config.sends_in_flight_max
+                && self.conversation.answers.bytes() < self.node.config.outbound_bytes_max;
             let input = tokio::select! {
                 biased;
                 input = self.socket.next(is_reading, self.is_finishing) => input,
@@ -242,9 +229,14 @@ impl Connection {
     }
 
     fn confirm(&mut self, counter: &[u8]) {
-        for token in self.watermark.pong(counter) {
+        let confirmed = self.link.pong(counter);
+        if confirmed.is_empty() {
+            // Nobody asked for it: it counts like any other frame.
+            self.count_frame();
+        }
+        for token in confirmed {
             match token {
-                Token::Live(obligation) => {
+                Token::Live(obligation, _) => {
                     if obligation.confirm() {
                         self.node.metrics.confirmed_live.inc();
                     }
@@ -273,14 +265,18 @@ impl Connection {
                 continue;
             }
             match self.link.take(self.replay.is_busy() || self.is_finishing) {
-                Turn::Outgoing(Outgoing::Frame(frame, obligation)) => self.say(frame, obligation.map(Token::Live))?,
+                Turn::Outgoing(Outgoing::Frame(frame, obligation)) => {
+                    self.say(frame, obligation.map(|obligation| Token::Live(obligation, Kind::Room)))?
+                }
                 Turn::Outgoing(Outgoing::CloseChat(chat)) => self.conversation.close_chat(&chat).await?,
-                Turn::Notice(Notice::Live(frames, obligation)) => self.say_notice(frames, Token::Live(obligation))?,
+                Turn::Notice(Notice::Live(frames, obligation)) => {
+                    self.say_notice(frames, Token::Live(obligation, Kind::Notification))?
+                }
                 Turn::Notice(Notice::Replay) => self.replay.start(&self.node, &self.link),
                 Turn::Nothing => break,
             }
         }
-        if let Some(counter) = self.watermark.ping(Instant::now()) {
+        if let Some(counter) = self.link.ping(Instant::now()) {
             self.socket.feed(Message::Ping(counter)).map_err(|error| cause(&error))?;
         }
         Ok(())
@@ -289,7 +285,7 @@ impl Connection {
     fn say(&mut self, frame: ServerFrame, token: Option<Token>) -> Result<(), Close> {
         // Owed from before it is written: if writing fails, it is among the unconfirmed.
         if let Some(token) = token {
-            self.watermark.wrote(token);
+            self.link.wrote(token);
         }
         self.node.metrics.frames_sent.inc();
         self.socket.feed(frame.into()).map_err(|error| cause(&error))
@@ -297,7 +293,7 @@ impl Connection {
 
     fn say_notice(&mut self, frames: Vec<ServerFrame>, token: Token) -> Result<(), Close> {
         // The Ping goes out behind all of them, so one token in front covers each spelling's frame.
-        self.watermark.wrote(token);
+        self.link.wrote(token);
         frames.into_iter().try_for_each(|frame| self.say(frame, None))
     }
 
@@ -323,7 +319,7 @@ impl Connection {
     /// The next moment at which something has to be decided.
     fn check_deadlines(&self, now: Instant) -> Result<Instant, Close> {
         let idle = self.heard + self.node.config.idle_timeout;
-        let confirm = self.watermark.pinged().map(|at| at + self.node.config.confirm_timeout);
+        let confirm = self.link.pinged().map(|at| at + self.node.config.confirm_timeout);
         let resume = self.rate.throttled_until().filter(|at| *at > now);
         if self.expires <= now {
             return Err(Close::TokenExpired);
@@ -354,7 +350,7 @@ impl Connection {
             && self.conversation.has_said_all()
             && self.rows.is_empty()
             && self.link.is_quiet()
-            && self.watermark.is_empty()
+            && self.link.is_confirmed()
             && self.socket.is_flushed()
     }
 }

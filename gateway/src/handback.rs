@@ -4,6 +4,7 @@
 //! The queue's bound is the mailbox window: no more can be owed than was read ahead.
 
 use std::collections::{HashMap, HashSet};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -30,6 +31,8 @@ struct Ticket {
 /// The queue of what has to become pending.
 pub(crate) struct Handback {
     queue: Mutex<Vec<Ticket>>,
+    /// Tickets that are not done, queued or in work.
+    open: AtomicUsize,
     wake: Notify,
     idle: Notify,
     metrics: Arc<Metrics>,
@@ -37,7 +40,13 @@ pub(crate) struct Handback {
 
 impl Handback {
     pub(crate) fn new(metrics: Arc<Metrics>) -> Arc<Self> {
-        Arc::new(Self { queue: Mutex::default(), wake: Notify::new(), idle: Notify::new(), metrics })
+        Arc::new(Self {
+            queue: Mutex::default(),
+            open: AtomicUsize::new(0),
+            wake: Notify::new(),
+            idle: Notify::new(),
+            metrics,
+        })
     }
 
     /// Stores what the hub said is owed to `user`, then removes `session`.
@@ -56,6 +65,7 @@ impl Handback {
 
     fn push(&self, ticket: Ticket) {
         self.metrics.handback_queue.add(ticket.owed.len().try_into().unwrap_or(i64::MAX));
+        self.open.fetch_add(1, Ordering::AcqRel);
         self.queue.lock().unwrap_or_else(PoisonError::into_inner).push(ticket);
         self.wake.notify_one();
     }
@@ -75,9 +85,7 @@ impl Handback {
             let idle = self.idle.notified();
             tokio::pin!(idle);
             idle.as_mut().enable();
-            if self.metrics.handback_queue.get() == 0
-                && self.queue.lock().unwrap_or_else(PoisonError::into_inner).is_empty()
-            {
+            if self.open.load(Ordering::Acquire) == 0 {
                 return;
             }
             idle.await;
@@ -94,7 +102,9 @@ pub(crate) async fn run(queue: Arc<Handback>, hub: Arc<Hub>, storage: Storage, g
             queue.wake.notified().await;
             continue;
         }
+        let count = tickets.len();
         worker.settle(tickets, &queue.metrics).await;
+        queue.open.fetch_sub(count, Ordering::AcqRel);
         queue.idle.notify_waiters();
     }
 }

@@ -151,7 +151,7 @@ impl Policy {
     /// The answer to send instead of 101.
     pub fn check(&self, request: &Parts, keys: &Authenticator, now: SystemTime) -> Result<Handshake, Refused> {
         if request.method != Method::GET {
-            return Err(Refused::malformed("only GET opens a WebSocket"));
+            return Err(Refused::malformed(""));
         }
         let query = Query::parse(request.uri.query().unwrap_or_default())
             .map_err(|_| Refused::malformed("the query is not UTF-8"))?;

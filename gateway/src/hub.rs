@@ -10,20 +10,22 @@ mod obligation;
 mod rooms;
 #[cfg(test)]
 mod tests;
+mod token;
+mod watermark;
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::hash::{BuildHasher, RandomState};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use roost_storage::{ChatId, ConnectionId, DeviceId, Signal, UserId};
+use roost_storage::{ChatId, ConnectionId, DeviceId, Sequence, Signal, UserId};
 use tokio::sync::Notify;
 
 pub(crate) use frames::{Encoded, Spelling, Spellings, message_payload, timestamp};
-use link::Kind;
 pub(crate) use link::{Link, Notice, Outgoing, Turn};
 pub(crate) use obligation::{Entry, Obligation, Owed};
 use rooms::Rooms;
+pub(crate) use token::{Kind, Row, Token};
 
 use crate::close::Close;
 
@@ -100,10 +102,10 @@ impl Hub {
         self.shard(&link.user).entry(link.user.clone()).or_default().connections.push(attached);
     }
 
-    /// Removes a connection. Returns what nobody else answers for: of `unconfirmed` (written, no Pong) and of what was
-    /// still queued. When that is something, the user's other connections replay pending before their next live
+    /// Removes a connection. Returns what nobody else answers for, of what was written without a Pong and of what was still
+    /// queued. When that is something, the user's other connections replay pending before their next live
     /// notification, and replays wait for [`Hub::handed_back`].
-    pub(crate) fn detach(&self, link: &Link, unconfirmed: Vec<Obligation>) -> Detached {
+    pub(crate) fn detach(&self, link: &Link) -> Detached {
         let mut shard = self.shard(&link.user);
         let Some(presence) = shard.get_mut(&link.user) else { return Detached::default() };
         let Some(at) = presence.connections.iter().position(|other| other.link.id == link.id) else {
@@ -112,8 +114,7 @@ impl Hub {
         let attached = presence.connections.swap_remove(at);
         self.connections.fetch_sub(1, Ordering::Relaxed);
         let left = attached.chats.into_iter().filter(|chat| self.rooms.leave(chat, &link.id)).collect();
-        let queued = link.withdraw(|_, _| true);
-        let owed: Vec<Owed> = unconfirmed.into_iter().chain(queued).filter_map(Obligation::give_up).collect();
+        let owed: Vec<Owed> = link.withdraw(|_, _| true).into_iter().filter_map(Obligation::give_up).collect();
         presence.begin_hand_back(!owed.is_empty());
         if presence.is_idle() {
             shard.remove(&link.user);
@@ -126,38 +127,58 @@ impl Hub {
         self.rooms.contains(chat)
     }
 
-    /// The connection has joined a chat: from here on it is in the room. True when it is the node's first there.
-    pub(crate) fn join_chat(&self, link: &Arc<Link>, chat: &ChatId) -> bool {
+    /// The connection is joining a chat: from here on it takes the chat's messages.
+    pub(crate) fn join_chat(&self, link: &Link, chat: &ChatId) {
         let mut shard = self.shard(&link.user);
-        let Some(attached) = find(&mut shard, link) else { return false };
-        if attached.has_joined(chat) {
-            return false;
+        if let Some(attached) = find(&mut shard, link)
+            && !attached.has_joined(chat)
+        {
+            attached.chats.push(chat.clone());
         }
-        attached.chats.push(chat.clone());
-        self.rooms.join(chat, link)
     }
 
-    /// The connection has left a chat; returns what was queued for it there, as [`Hub::detach`] does, and whether it
-    /// was the node's last in the room.
+    /// The join was granted: the connection is in the room, and sees its signals. True when it is the node's first there.
+    pub(crate) fn enter_room(&self, link: &Arc<Link>, chat: &ChatId) -> bool {
+        // Under the user's lock, so that a leave or an end is before or after it.
+        let mut shard = self.shard(&link.user);
+        find(&mut shard, link).is_some_and(|attached| attached.has_joined(chat)) && self.rooms.join(chat, link)
+    }
+
+    /// The connection has left a chat; returns what it had not confirmed there, as [`Hub::detach`] does, and whether it
+    /// was the node's last in the room. A client that has left drops what still arrives, though its Pong would confirm it.
     pub(crate) fn leave_chat(&self, link: &Link, chat: &ChatId) -> (Vec<Owed>, bool) {
         let mut shard = self.shard(&link.user);
         let Some(attached) = find(&mut shard, link) else { return (Vec::new(), false) };
         attached.chats.retain(|other| other != chat);
         let last = self.rooms.leave(chat, &link.id);
-        let queued = link.withdraw(|obligation, kind| kind == Kind::Room && obligation.message().chat == *chat);
-        (take_back(&mut shard, &link.user, queued), last)
+        let taken = link.withdraw(|obligation, kind| kind == Kind::Room && obligation.message().chat == *chat);
+        (take_back(&mut shard, &link.user, taken), last)
     }
 
-    /// The connection has joined the notification topic under one spelling; pending is replayed first.
+    /// The connection has joined the notification topic under one spelling; pending is replayed first. Then comes what the
+    /// user's other connections have not confirmed, before anything newer: they may be dead and not know it. (Of a room
+    /// only what the same device was sent there: who is in a room on another device is not notified.)
     pub(crate) fn join_notifications(&self, link: &Link, spelling: Spelling) {
         let mut shard = self.shard(&link.user);
-        if let Some(attached) = find(&mut shard, link) {
-            attached.spellings.insert(spelling);
-            link.replay();
+        let Some(attached) = find(&mut shard, link) else { return };
+        let is_first = attached.spellings.is_empty();
+        attached.spellings.insert(spelling);
+        let spellings = attached.spellings;
+        link.replay();
+        let Some(presence) = shard.get(&link.user).filter(|_| is_first) else { return };
+        let others = presence.connections.iter().map(|other| &other.link).filter(|other| other.id != link.id);
+        let unconfirmed: BTreeMap<(Sequence, ChatId), Obligation> = others
+            .flat_map(|other| other.unconfirmed(|kind| kind == Kind::Notification || other.device == link.device))
+            .filter(|obligation| !obligation.is_settled())
+            .map(|obligation| ((obligation.message().sequence, obligation.message().chat.clone()), obligation))
+            .collect();
+        for obligation in unconfirmed.into_values() {
+            let frames = Encoded::new(obligation.message()).notification(link.serializer, &link.user, spellings);
+            link.notify(frames, obligation);
         }
     }
 
-    /// The connection has left the notification topic under one spelling; returns what was queued for it there, as
+    /// The connection has left the notification topic under one spelling; returns what it had not confirmed there, as
     /// [`Hub::detach`] does, when it was the last.
     pub(crate) fn leave_notifications(&self, link: &Link, spelling: Spelling) -> Vec<Owed> {
         let mut shard = self.shard(&link.user);
@@ -168,8 +189,8 @@ impl Hub {
             link.replay();
             return Vec::new();
         }
-        let queued = link.withdraw(|_, kind| kind == Kind::Notification);
-        take_back(&mut shard, &link.user, queued)
+        let taken = link.withdraw(|_, kind| kind == Kind::Notification);
+        take_back(&mut shard, &link.user, taken)
     }
 
     /// Gives a message to one recipient: to every connection of theirs in the room, else to every one with the
@@ -321,8 +342,8 @@ fn find<'a>(shard: &'a mut HashMap<UserId, Presence>, link: &Link) -> Option<&'a
     shard.get_mut(&link.user)?.connections.iter_mut().find(|attached| attached.link.id == link.id)
 }
 
-fn take_back(shard: &mut HashMap<UserId, Presence>, user: &UserId, queued: Vec<Obligation>) -> Vec<Owed> {
-    let owed: Vec<Owed> = queued.into_iter().filter_map(Obligation::give_up).collect();
+fn take_back(shard: &mut HashMap<UserId, Presence>, user: &UserId, taken: Vec<Obligation>) -> Vec<Owed> {
+    let owed: Vec<Owed> = taken.into_iter().filter_map(Obligation::give_up).collect();
     if let Some(presence) = shard.get_mut(user) {
         presence.begin_hand_back(!owed.is_empty());
     }

@@ -17,4 +17,5 @@ mod node;
 pub mod phoenix;
 mod server;
 
+pub use api::ApiKey;
 pub use gateway::{Gateway, Parts, StartError};

@@ -75,10 +75,11 @@ async fn serve_stream(stream: TcpStream, permit: Option<OwnedSemaphorePermit>, n
         .timer(TokioTimer::new())
         .header_read_timeout(timeout)
         .serve_connection(TokioIo::new(stream), service)
-        .with_upgrades()
-        .await;
-    if let Err(error) = served {
-        debug!(%error, "handshake not served");
+        .with_upgrades();
+    match tokio::time::timeout(timeout, served).await {
+        Ok(Ok(())) => {}
+        Ok(Err(error)) => debug!(%error, "handshake not served"),
+        Err(_) => debug!("handshake not finished in time"),
     }
 }
 
@@ -145,5 +146,7 @@ fn plain(status: StatusCode, content_type: &'static str, body: impl Into<Bytes>)
     let mut response = Response::new(Full::new(body.into()));
     *response.status_mut() = status;
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
+    // One request for each socket: one that goes on asking would keep its place without a token.
+    response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
     response
 }

@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 
 use roost_harness::{Client, Node, RawSocket, eventually};
 use serde_json::json;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use crate::place::{Place, back, notifications, open, phone};
 
@@ -166,4 +167,17 @@ async fn idle_connection_is_closed_with_1002_and_a_heartbeat_keeps_one_open() {
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
     assert_eq!(idle.closed().await, Some(1002));
+}
+
+#[tokio::test]
+async fn socket_that_goes_on_asking_keeps_no_place() {
+    let place = Place::new().set("gateway.connections_max", 1);
+    let node = place.start().await;
+    let mut socket = tokio::net::TcpStream::connect(node.address()).await.unwrap();
+    socket.write_all(b"GET / HTTP/1.1\r\nHost: roost\r\nConnection: keep-alive\r\n\r\n").await.unwrap();
+    let mut answer = String::new();
+    socket.read_to_string(&mut answer).await.expect("the server ends it after one answer");
+    assert!(answer.starts_with("HTTP/1.1 404"), "{answer}");
+    let mut ann = eventually("the place is free", async || node.connect("ann", "phone").open().await.ok()).await;
+    ann.heartbeat().await.unwrap();
 }

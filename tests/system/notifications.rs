@@ -1,6 +1,6 @@
 //! Members who are not in the room: told live, or later.
 
-use roost_harness::{Client, Node, RawSocket};
+use roost_harness::{Client, Node, RawSocket, eventually};
 use serde_json::{Value, json};
 
 use crate::place::{Place, back, everything_is_confirmed, everything_is_routed, notifications, phone, tablet};
@@ -194,4 +194,46 @@ async fn sender_is_never_notified_of_their_own_message() {
     assert_eq!(told["content"], "an answer", "the first thing the other device hears");
     assert_eq!(ann_too.untaken().len(), 0);
     assert_ne!(told["message_id"], Value::Null);
+}
+
+/// Waits until a metric has a value.
+async fn reaches(node: &Node, metric: &str, value: f64) {
+    eventually(metric, async || (node.metrics().await.metric(metric)? >= value).then_some(())).await;
+}
+
+#[tokio::test]
+async fn message_in_flight_to_a_room_that_is_left_comes_as_pending() {
+    let place = Place::new();
+    let node = place.start().await;
+    let mut ann = ann_in_the_room(&node).await;
+    let mut bob = phone(&node, "bob").await;
+    bob.join(&notifications("bob")).await;
+    bob.join("chat:c1").await;
+    bob.stop_reading().await;
+    let id = ann.say("c1", "m1", "are you leaving?").await;
+    reaches(&node, r#"roost_deliveries_total{kind="room"}"#, 1.0).await;
+    // What is in the socket by now is for a channel that the client has left: it drops it, and still answers the Ping.
+    bob.push("chat:c1", "phx_leave", json!({})).await;
+    reaches(&node, "roost_handed_back_total", 1.0).await;
+    bob.read_on().await;
+    assert_eq!(bob.expect(&notifications("bob"), "pending_notification").await["message_id"], json!(id));
+    everything_is_confirmed(&node).await;
+}
+
+#[tokio::test]
+async fn what_a_half_open_connection_was_sent_comes_before_anything_newer_on_the_next() {
+    let place = Place::new().set("gateway.confirm_timeout", "60s");
+    let node = place.start().await;
+    let mut ann = ann_in_the_room(&node).await;
+    let mut gone = phone(&node, "bob").await;
+    gone.join(&notifications("bob")).await;
+    gone.stop_reading().await;
+    ann.say("c1", "m1", "first").await;
+    reaches(&node, r#"roost_deliveries_total{kind="notification"}"#, 1.0).await;
+    let mut bob = phone(&node, "bob").await;
+    bob.join(&notifications("bob")).await;
+    ann.say("c1", "m2", "second").await;
+    for content in ["first", "second"] {
+        assert_eq!(bob.expect(&notifications("bob"), "new_notification").await["content"], content);
+    }
 }

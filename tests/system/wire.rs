@@ -144,14 +144,14 @@ async fn malformed_v1_frames_close_with_1011() {
 }
 
 #[tokio::test]
-async fn close_by_the_client_is_answered_with_a_close() {
+async fn close_by_the_client_is_answered_with_its_own_code() {
     let place = Place::new();
     let node = place.start().await;
     for sent in [&b""[..], &1000_u16.to_be_bytes(), &1001_u16.to_be_bytes(), &4999_u16.to_be_bytes()] {
         let mut socket = RawSocket::open(&node.connect("ann", "phone")).await;
         socket.send(0x88, true, sent).await.unwrap();
-        let (opcode, _) = socket.next().await.expect("an answer before the end");
-        assert_eq!(opcode, 8, "{sent:?}");
+        let answer = socket.next().await.expect("an answer before the end");
+        assert_eq!(answer, (8, sent.to_vec()));
         assert_eq!(socket.next().await, None, "and then the end");
     }
 }

@@ -18,7 +18,7 @@ const BYTES_MAX: usize = 1024;
 /// The key that requests under `/v1` must bring. Only its SHA-256 is kept: comparing digests takes the same time for
 /// every wrong key, of whatever length, and nothing of the key can be printed.
 #[derive(Clone)]
-pub(crate) struct ApiKey(digest::Digest);
+pub struct ApiKey(digest::Digest);
 
 impl fmt::Debug for ApiKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -31,7 +31,7 @@ impl ApiKey {
     ///
     /// # Errors
     /// The fault of `gateway.api_key_file`.
-    pub(crate) fn load(path: &Path) -> Result<Self, Fault> {
+    pub fn load(path: &Path) -> Result<Self, Fault> {
         let fault =
             |problem| Fault { key: "gateway.api_key_file".into(), problem: format!("{} {problem}", path.display()) };
         let contents = std::fs::read(path).map_err(|error| fault(format!("can not be read: {error}")))?;

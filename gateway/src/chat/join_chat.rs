@@ -8,11 +8,18 @@ impl Conversation {
     /// Registers first and asks for the membership then: a removal at the same time either sees the session and closes
     /// it, or is seen here.
     pub(super) async fn join_chat(&mut self, chat: &ChatId) -> Result<(), JoinFailure> {
-        if self.node.hub.join_chat(&self.link, chat) {
-            self.node.follow(chat).await;
-        }
+        self.node.hub.join_chat(&self.link, chat);
         self.session.chats.insert(chat.clone());
         self.register().await?;
+        self.admit(chat).await?;
+        // Only now: who is not let in sees nobody type.
+        if self.node.hub.enter_room(&self.link, chat) {
+            self.node.follow(chat).await;
+        }
+        Ok(())
+    }
+
+    async fn admit(&mut self, chat: &ChatId) -> Result<(), JoinFailure> {
         match self.node.storage.chats.membership(chat, &self.link.user).await? {
             Membership::Member => Ok(()),
             Membership::NotMember | Membership::NoSuchChat if self.node.chats.open_join => self.enrol(chat).await,

@@ -8,7 +8,7 @@ use std::time::Duration;
 use roost_storage::{PendingKey, PendingPage, StorageError};
 use tracing::{debug, warn};
 
-use crate::hub::Link;
+use crate::hub::{Link, Row};
 use crate::node::Node;
 
 /// Rows pushed before their confirmation is waited for.
@@ -21,13 +21,6 @@ const CLOSING_WAIT: Duration = Duration::from_secs(5);
 const END_TIMEOUT: Duration = Duration::from_secs(5);
 
 type Reading = Pin<Box<dyn Future<Output = PendingPage> + Send>>;
-
-/// A row that was pushed, and in which of the connection's replays: only that one may delete it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Row {
-    generation: u32,
-    key: PendingKey,
-}
 
 /// One connection's replay, if one is under way.
 #[derive(Default)]

@@ -129,7 +129,7 @@ fn the_first_fault_in_the_order_of_checks_is_told() {
         origins: vec!["//example.com".into()],
         version: hyper::Version::HTTP_11,
     };
-    everything.is_refused(400, RefusalReason::Malformed, "only GET opens a WebSocket");
+    everything.is_refused(400, RefusalReason::Malformed, "");
     let fixed = Attempt { method: "GET", ..everything };
     fixed.is_refused(400, RefusalReason::Malformed, "the query is not UTF-8");
     let fixed = fixed.query("vsn=9.0.0&token=a.b.c");

@@ -1,12 +1,17 @@
-//! The hub's end of a connection: a queue bounded by bytes that the connection's task drains.
+//! The hub's end of a connection: a queue bounded by bytes that the connection's task drains, and what that task has
+//! written and the client has not confirmed. Both are here so that the hub finds every obligation of a user under one lock.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use bytes::Bytes;
 use roost_storage::{ChatId, ConnectionId, DeviceId, Sequence, UserId};
 use tokio::sync::Notify;
+use tokio::time::Instant;
 
 use super::obligation::Obligation;
+use super::token::{Kind, Token};
+use super::watermark::Watermark;
 use crate::close::Close;
 use crate::phoenix::{Serializer, ServerFrame};
 
@@ -50,6 +55,7 @@ struct Queue {
     notices: VecDeque<Notice>,
     bytes: usize,
     close: Option<Close>,
+    written: Watermark<Token>,
 }
 
 impl Link {
@@ -71,7 +77,10 @@ impl Link {
     /// becomes pending.
     pub(crate) fn send(&self, outgoing: Outgoing) {
         let mut queue = self.queue();
-        if let Outgoing::Frame(frame, _) = &outgoing {
+        if let Outgoing::Frame(frame, obligation) = &outgoing {
+            if queue.close.is_some() && obligation.is_none() {
+                return;
+            }
             self.charge(&mut queue, frame.as_str().len());
         }
         queue.outgoing.push_back(outgoing);
@@ -143,7 +152,7 @@ impl Link {
             None => {
                 if queue.outgoing.capacity() > 0 || queue.notices.capacity() > 0 {
                     // An idle connection owns no queue memory.
-                    *queue = Queue { close: queue.close, ..Queue::default() };
+                    (queue.outgoing, queue.notices) = Default::default();
                 }
                 Turn::Nothing
             }
@@ -163,12 +172,20 @@ impl Link {
         oldest
     }
 
-    /// Takes back every queued obligation that `which` picks, with its frames. Call it under the hub's lock of the user,
-    /// so that nothing is queued meanwhile.
+    /// Takes back every obligation that `which` picks, queued or written and not confirmed, with the queued frames. Call it
+    /// under the hub's lock of the user, so that nothing is queued meanwhile.
     pub(super) fn withdraw(&self, which: impl Fn(&Obligation, Kind) -> bool) -> Vec<Obligation> {
-        let mut taken = Vec::new();
         let mut queue = self.queue();
-        let Queue { outgoing, notices, bytes, .. } = &mut *queue;
+        let Queue { outgoing, notices, bytes, written, .. } = &mut *queue;
+        let withdrawn =
+            written.withdraw(|token| matches!(token, Token::Live(obligation, kind) if which(obligation, *kind)));
+        let mut taken: Vec<Obligation> = withdrawn
+            .into_iter()
+            .filter_map(|token| match token {
+                Token::Live(obligation, _) => Some(obligation),
+                Token::Pending(_) => None,
+            })
+            .collect();
         for item in std::mem::take(outgoing) {
             match item {
                 Outgoing::Frame(frame, Some(obligation)) if which(&obligation, Kind::Room) => {
@@ -190,15 +207,53 @@ impl Link {
         taken
     }
 
+    /// A clone of every obligation that `kinds` picks, queued or written and not confirmed. Call it under the hub's lock
+    /// of the user.
+    pub(super) fn unconfirmed(&self, kinds: impl Fn(Kind) -> bool) -> Vec<Obligation> {
+        let queue = self.queue();
+        let written = queue.written.iter().filter_map(|token| match token {
+            Token::Live(obligation, kind) => Some((obligation, *kind)),
+            Token::Pending(_) => None,
+        });
+        let outgoing = queue.outgoing.iter().filter_map(|item| match item {
+            Outgoing::Frame(_, Some(obligation)) => Some((obligation, Kind::Room)),
+            _ => None,
+        });
+        let notices = queue.notices.iter().filter_map(|notice| match notice {
+            Notice::Live(_, obligation) => Some((obligation, Kind::Notification)),
+            Notice::Replay => None,
+        });
+        let all = written.chain(outgoing).chain(notices);
+        all.filter(|(_, kind)| kinds(*kind)).map(|(obligation, _)| obligation.clone()).collect()
+    }
+
+    /// Something is about to be written that has to be confirmed.
+    pub(crate) fn wrote(&self, token: Token) {
+        self.queue().written.wrote(token);
+    }
+
+    /// The payload of the Ping to write now, if one is due.
+    pub(crate) fn ping(&self, now: Instant) -> Option<Bytes> {
+        self.queue().written.ping(now)
+    }
+
+    /// What a Pong confirms.
+    pub(crate) fn pong(&self, payload: &[u8]) -> Vec<Token> {
+        self.queue().written.pong(payload)
+    }
+
+    /// When the outstanding Ping was written.
+    pub(crate) fn pinged(&self) -> Option<Instant> {
+        self.queue().written.pinged()
+    }
+
+    /// Whether everything written is confirmed.
+    pub(crate) fn is_confirmed(&self) -> bool {
+        self.queue().written.is_empty()
+    }
+
     /// Whether no frame is queued; notices may be.
     pub(crate) fn is_quiet(&self) -> bool {
         self.queue().outgoing.is_empty()
     }
-}
-
-/// As what an obligation is queued.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum Kind {
-    Room,
-    Notification,
 }

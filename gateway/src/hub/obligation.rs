@@ -54,6 +54,11 @@ impl Obligation {
         &self.0.entry.message
     }
 
+    /// Whether it is confirmed, or given up.
+    pub(crate) fn is_settled(&self) -> bool {
+        self.0.settled.load(Ordering::Acquire)
+    }
+
     /// Some client of the user has the message. True the first time.
     pub(crate) fn confirm(self) -> bool {
         let first = !self.0.settled.swap(true, Ordering::AcqRel);

@@ -22,11 +22,13 @@ impl Rooms {
         self.lock().contains_key(chat)
     }
 
-    /// True when this is the first connection in the room.
+    /// True when this is the first connection in the room. Can be repeated.
     pub(super) fn join(&self, chat: &ChatId, link: &Arc<Link>) -> bool {
         let mut rooms = self.lock();
         let room = rooms.entry(chat.clone()).or_default();
-        room.push(link.clone());
+        if room.iter().all(|other| other.id != link.id) {
+            room.push(link.clone());
+        }
         room.len() == 1
     }
 
@@ -34,8 +36,9 @@ impl Rooms {
     pub(super) fn leave(&self, chat: &ChatId, connection: &ConnectionId) -> bool {
         let mut rooms = self.lock();
         let Some(room) = rooms.get_mut(chat) else { return false };
+        let before = room.len();
         room.retain(|link| link.id != *connection);
-        let last = room.is_empty();
+        let last = room.is_empty() && before > 0;
         if last {
             rooms.remove(chat);
         }

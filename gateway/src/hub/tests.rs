@@ -34,9 +34,13 @@ impl Rig {
     }
 
     fn connect(&mut self, name: &str, bytes_max: usize) -> Arc<Link> {
+        self.connect_from(name, "d", bytes_max)
+    }
+
+    fn connect_from(&mut self, name: &str, device: &str, bytes_max: usize) -> Arc<Link> {
         self.next += 1;
         let id = ConnectionId { gateway: GatewayId::new("g").unwrap(), number: self.next };
-        let device = DeviceId::new("d").unwrap();
+        let device = DeviceId::new(device).unwrap();
         let link = Arc::new(Link::new(id, user(name), device, Serializer::V2, bytes_max));
         self.hub.attach(link.clone());
         link
@@ -45,6 +49,7 @@ impl Rig {
     fn in_room(&mut self, name: &str) -> Arc<Link> {
         let link = self.connect(name, 1 << 20);
         self.hub.join_chat(&link, &chat());
+        self.hub.enter_room(&link, &chat());
         link
     }
 
@@ -90,7 +95,8 @@ fn one_confirmation_settles_a_message_for_all_devices() {
     let (first, second) = (obligation(phone.take(false)), obligation(tablet.take(false)));
     assert!(first.confirm());
     assert!(!second.clone().confirm(), "only the first counts");
-    assert!(rig.hub.detach(&tablet, vec![second]).owed.is_empty(), "nothing is owed after a confirmation");
+    tablet.wrote(Token::Live(second, Kind::Room));
+    assert!(rig.hub.detach(&tablet).owed.is_empty(), "nothing is owed after a confirmation");
 }
 
 #[test]
@@ -98,9 +104,9 @@ fn only_the_last_connection_to_end_leaves_what_is_owed() {
     let mut rig = Rig::new();
     let (phone, tablet) = (rig.in_room("u"), rig.in_room("u"));
     assert!(matches!(rig.deliver("u"), Delivered::Room));
-    let written = obligation(phone.take(false));
-    assert!(rig.hub.detach(&phone, vec![written]).owed.is_empty(), "the tablet still answers for it");
-    let owed = rig.hub.detach(&tablet, Vec::new()).owed;
+    phone.wrote(Token::Live(obligation(phone.take(false)), Kind::Room));
+    assert!(rig.hub.detach(&phone).owed.is_empty(), "the tablet still answers for it");
+    let owed = rig.hub.detach(&tablet).owed;
     assert_eq!(owed.len(), 1, "the tablet's was still queued");
     assert_eq!(owed[0].message().content.as_ref(), "hi");
 }
@@ -110,7 +116,7 @@ fn what_an_ended_connection_owed_is_replayed_before_the_next_live_notification()
     let mut rig = Rig::new();
     let (phone, tablet) = (rig.in_room("u"), rig.notified("u"));
     assert!(matches!(rig.deliver("u"), Delivered::Room));
-    let owed = rig.hub.detach(&phone, Vec::new()).owed;
+    let owed = rig.hub.detach(&phone).owed;
     assert!(matches!(rig.deliver("u"), Delivered::Notification));
     assert!(matches!(tablet.take(false), Turn::Notice(Notice::Replay)), "the stored row comes first");
     assert!(matches!(tablet.take(true), Turn::Nothing), "and the live one waits for it");
@@ -157,7 +163,7 @@ fn a_connection_over_its_bound_is_closed_and_forgets_nothing() {
         assert!(matches!(rig.deliver("u"), Delivered::Room));
     }
     assert_eq!(link.close_asked(), Some(Close::SlowClient));
-    assert_eq!(rig.hub.detach(&link, Vec::new()).owed.len(), 5);
+    assert_eq!(rig.hub.detach(&link).owed.len(), 5);
 }
 
 #[test]
@@ -168,6 +174,51 @@ fn leaving_a_room_gives_back_what_was_queued_there() {
     let (owed, last) = rig.hub.leave_chat(&link, &chat());
     assert_eq!((owed.len(), last), (1, true));
     assert!(matches!(link.take(false), Turn::Nothing));
+}
+
+#[test]
+fn leaving_a_room_gives_back_what_was_written_there_and_not_confirmed() {
+    let mut rig = Rig::new();
+    let link = rig.in_room("u");
+    assert!(matches!(rig.deliver("u"), Delivered::Room));
+    link.wrote(Token::Live(obligation(link.take(false)), Kind::Room));
+    let ping = link.ping(tokio::time::Instant::now()).unwrap();
+    let (owed, _) = rig.hub.leave_chat(&link, &chat());
+    assert_eq!(owed.len(), 1, "the client drops frames of a channel it has left");
+    assert!(link.pong(&ping).is_empty(), "so their Pong says nothing");
+}
+
+#[test]
+fn what_another_connection_has_not_confirmed_comes_before_anything_newer() {
+    let mut rig = Rig::new();
+    let dead = rig.notified("u");
+    assert!(matches!(rig.deliver("u"), Delivered::Notification));
+    let written = obligation(dead.take(false));
+    let first = written.message().sequence;
+    dead.wrote(Token::Live(written, Kind::Notification));
+    let back = rig.notified("u");
+    assert!(matches!(rig.deliver("u"), Delivered::Notification));
+    let (one, two) = (obligation(back.take(false)), obligation(back.take(false)));
+    assert_eq!(one.message().sequence, first);
+    assert!(two.message().sequence > first);
+    assert!(one.confirm() && two.confirm());
+    assert!(rig.hub.detach(&dead).owed.is_empty(), "confirmed by the other connection");
+}
+
+#[test]
+fn who_is_in_a_room_on_another_device_is_not_notified_of_what_is_under_way_there() {
+    let mut rig = Rig::new();
+    let in_room = rig.in_room("u");
+    assert!(matches!(rig.deliver("u"), Delivered::Room));
+    let other = rig.connect_from("u", "another", 1 << 20);
+    rig.hub.join_notifications(&other, Spelling::Notifications);
+    assert!(matches!(other.take(false), Turn::Notice(Notice::Replay)));
+    assert!(matches!(other.take(false), Turn::Nothing));
+    let same = rig.connect("u", 1 << 20);
+    rig.hub.join_notifications(&same, Spelling::Notifications);
+    assert!(matches!(same.take(false), Turn::Notice(Notice::Replay)));
+    assert!(!obligation(same.take(false)).is_settled(), "the same device came back");
+    assert!(obligation(in_room.take(false)).confirm());
 }
 
 #[test]
@@ -183,7 +234,7 @@ fn an_obligation_that_is_merely_dropped_is_handed_back() {
 fn idle_users_leave_nothing_behind() {
     let mut rig = Rig::new();
     let link = rig.in_room("u");
-    rig.hub.detach(&link, Vec::new());
+    rig.hub.detach(&link);
     assert_eq!(rig.hub.connections(), 0);
     assert!(!rig.hub.is_in_room(&chat()));
     assert!(rig.hub.shards.iter().all(|shard| shard.lock().unwrap().is_empty()));

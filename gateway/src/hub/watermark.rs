@@ -63,8 +63,21 @@ impl<T> Watermark<T> {
     }
 
     /// Everything unconfirmed, oldest first.
-    pub(super) fn drain(&mut self) -> impl Iterator<Item = T> + '_ {
-        self.written.drain(..).map(|(_, token)| token)
+    pub(super) fn iter(&self) -> impl Iterator<Item = &T> {
+        self.written.iter().map(|(_, token)| token)
+    }
+
+    /// Takes out what `which` picks; a Pong does not confirm it any more.
+    pub(super) fn withdraw(&mut self, which: impl Fn(&T) -> bool) -> Vec<T> {
+        let mut taken = Vec::new();
+        for (covered_by, token) in std::mem::take(&mut self.written) {
+            if which(&token) {
+                taken.push(token);
+            } else {
+                self.written.push_back((covered_by, token));
+            }
+        }
+        taken
     }
 }
 
@@ -90,12 +103,22 @@ mod tests {
     }
 
     #[test]
+    fn what_was_withdrawn_is_not_confirmed() {
+        let mut watermark = Watermark::default();
+        watermark.wrote('a');
+        watermark.wrote('b');
+        let ping = watermark.ping(Instant::now()).unwrap();
+        assert_eq!(watermark.withdraw(|token| *token == 'a'), ['a']);
+        assert_eq!(watermark.pong(&ping), ['b']);
+    }
+
+    #[test]
     fn a_pong_that_nobody_asked_for_confirms_nothing() {
         let mut watermark = Watermark::default();
         watermark.wrote('a');
         assert_eq!(watermark.pong(b""), []);
         assert_eq!(watermark.pong(&1_u64.to_be_bytes()), [], "its Ping was not written yet");
         assert_eq!(watermark.pong(&u64::MAX.to_be_bytes()), []);
-        assert_eq!(watermark.drain().collect::<String>(), "a");
+        assert_eq!(watermark.iter().collect::<String>(), "a");
     }
 }
