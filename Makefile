@@ -21,7 +21,7 @@ check: fmt clippy unit ## The fast inner loop: formatting, lints, unit tests. No
 test: tools fmt shellcheck deny clippy rustdoc unit system clients kill ## Everything CI runs, cheap to dear.
 
 tools: ## Fetch what the tests use into the cache; nothing to do when it is there.
-	@deploy/dev/tools.sh toolchain shellcheck deny clients
+	@deploy/dev/tools.sh toolchain shellcheck deny clients cassandra
 
 fmt: ## Formatting.
 	cargo fmt --all --check
