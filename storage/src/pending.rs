@@ -49,7 +49,8 @@ pub trait Pending: Send + Sync {
     async fn page(&self, user: &UserId, after: Option<&PendingKey>, max: usize) -> Result<PendingPage, StorageError>;
 
     /// Deletes exactly these rows of one user; keys that are not there are no error. Returns how many were there, where
-    /// the backend can tell, else how many were asked for.
+    /// the backend can tell, else how many were asked for. Only what is confirmed is deleted: a row that is stored again
+    /// after that may stay away.
     ///
     /// # Errors
     /// Those of the backend; some rows may be gone, and deleting them again is safe.

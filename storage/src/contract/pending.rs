@@ -113,9 +113,9 @@ pub async fn exactly_the_named_rows_are_deleted(storage: Storage) {
 pub async fn deleting_what_is_not_there_is_no_error(storage: Storage) {
     let (user, chat, first) = (new_user(), new_chat(), recent());
     let key = |sequence| PendingKey { sequence: Sequence(sequence), chat: chat.clone() };
-    storage.pending.delete(&user, &[key(first)]).await.expect("no error");
-    put(&*storage.pending, &user, &messages(&chat, first, 1)).await;
     storage.pending.delete(&user, &[key(first + 1)]).await.expect("no error");
+    put(&*storage.pending, &user, &messages(&chat, first, 1)).await;
+    storage.pending.delete(&user, &[key(first + 1), key(first - 1)]).await.expect("no error");
     storage.pending.delete(&user, &[]).await.expect("no error");
     assert_eq!(read_all(&*storage.pending, &user, 10).await.len(), 1);
     assert_eq!(count(&*storage.pending, &user).await, 1);
