@@ -1,0 +1,161 @@
+//! Three nodes, three copies, LOCAL_QUORUM, and one node after the other killed while it is written and read.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use roost_storage::scylla::{ScyllaConfig, ScyllaStorage, migrate};
+use roost_storage::{Change, ChatId, Chats, Message, Pending, PendingKey, Sequence, StorageError, UserId};
+
+use super::server::{Cassandra, network};
+
+const WRITERS: usize = 6;
+/// Rows stored between one event and the next.
+const ROWS_BETWEEN: usize = 150;
+
+/// What the tasks have done.
+#[derive(Default)]
+struct Done {
+    stop: AtomicBool,
+    rows: AtomicUsize,
+    changes: AtomicUsize,
+    errors: AtomicUsize,
+}
+
+impl Done {
+    /// As fanout does: every call is repeated until it succeeds.
+    async fn until_done<T, F>(&self, call: impl Fn() -> F) -> T
+    where
+        F: Future<Output = Result<T, StorageError>>,
+    {
+        let begun = Instant::now();
+        loop {
+            match call().await {
+                Ok(value) => return value,
+                Err(error) => {
+                    assert!(error.is_transient(), "{error:?}");
+                    assert!(begun.elapsed() < Duration::from_secs(60), "it never succeeded: {error:?}");
+                    self.errors.fetch_add(1, Ordering::Relaxed);
+                    tokio::time::sleep(Duration::from_millis(50)).await;
+                }
+            }
+        }
+    }
+
+    async fn more(&self, rows: usize) {
+        let (begun, until) = (Instant::now(), self.rows.load(Ordering::Relaxed) + rows);
+        let changes = self.changes.load(Ordering::Relaxed) + 3;
+        while self.rows.load(Ordering::Relaxed) < until || self.changes.load(Ordering::Relaxed) < changes {
+            assert!(begun.elapsed() < Duration::from_secs(90), "writing has stopped");
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    }
+}
+
+/// Stores rows of one user, deletes the oldest when there are many, and reads them back: everything that was answered is seen by the
+/// next read, and nothing that was deleted.
+async fn store_and_delete(pending: Arc<dyn Pending>, user: UserId, done: Arc<Done>) {
+    let mut expected = BTreeMap::new();
+    for number in 0.. {
+        if done.stop.load(Ordering::Relaxed) {
+            break;
+        }
+        let message = Message {
+            chat: ChatId::new(format!("chat-{}", number % 5)).unwrap(),
+            sequence: Sequence(1_700_000_000_000_000 + number),
+            sender: UserId::new("sender").unwrap(),
+            content: "x".repeat(200).into(),
+        };
+        let (key, row) = (PendingKey::of(&message), [(user.clone(), message)]);
+        done.until_done(|| pending.put(&row)).await;
+        let [(_, message)] = row;
+        expected.insert(key, message);
+        done.rows.fetch_add(1, Ordering::Relaxed);
+        while expected.len() > 50 {
+            let oldest: Vec<_> = expected.keys().take(7).cloned().collect();
+            done.until_done(|| pending.delete(&user, &oldest)).await;
+            oldest.iter().for_each(|key| _ = expected.remove(key));
+        }
+        if number % 10 == 0 {
+            let page = done.until_done(|| pending.page(&user, None, usize::MAX)).await;
+            let expected: Vec<_> = expected.values().cloned().collect();
+            assert!(page.messages == expected, "{user}: {} rows, not {}", page.messages.len(), expected.len());
+        }
+    }
+}
+
+/// Changes the members of one chat: after each change they are exactly those, and it says whom it removed.
+async fn change_members(chats: Arc<dyn Chats>, done: Arc<Done>) {
+    let chat = ChatId::new("chat").unwrap();
+    let mut members = BTreeSet::new();
+    for number in 1.. {
+        if done.stop.load(Ordering::Relaxed) {
+            break;
+        }
+        let user = |n: u64| UserId::new(format!("member-{}", n % 40)).unwrap();
+        let before = members.clone();
+        let change = match number % 3 {
+            0 => Change::Add(user(number)),
+            1 => Change::Set((0..20).map(|n| user(n + number)).collect()),
+            _ => Change::Remove(user(number)),
+        };
+        match &change {
+            Change::Set(users) => members.clone_from(users),
+            Change::Add(user) => _ = members.insert(user.clone()),
+            Change::Remove(user) => _ = members.remove(user),
+        }
+        let change = roost_storage::MembershipChange { chat: chat.clone(), sequence: Sequence(number), change };
+        let removed = done.until_done(|| chats.apply(&change)).await;
+        let removed: BTreeSet<_> = removed.into_iter().collect();
+        assert_eq!(removed, before.difference(&members).cloned().collect(), "change {number}");
+        let page = done.until_done(|| chats.members(&chat, None, 100)).await;
+        assert_eq!(page.items, members.iter().cloned().collect::<Vec<_>>(), "change {number}");
+        done.changes.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_dead_node_of_three_loses_nothing_and_brings_nothing_back() {
+    let started = Cassandra::start(network(), 3, &["--sync", "batch"]);
+    let server = Arc::new(started.unwrap_or_else(|problem| panic!("{problem}")));
+    let config = ScyllaConfig { request_timeout: Duration::from_secs(5), ..server.config("roost") };
+    // Each through another node.
+    let migrations = server.nodes().into_iter().map(|node| {
+        let config = ScyllaConfig { nodes: vec![node], ..config.clone() };
+        tokio::spawn(async move { migrate(&config, false).await })
+    });
+    for migration in migrations.collect::<Vec<_>>() {
+        migration.await.unwrap().unwrap();
+    }
+    let storage = ScyllaStorage::open(&config).await.unwrap();
+
+    let done = Arc::new(Done::default());
+    let mut tasks = tokio::task::JoinSet::new();
+    for writer in 0..WRITERS {
+        let user = UserId::new(format!("user-{writer}")).unwrap();
+        tasks.spawn(store_and_delete(storage.pending(), user, done.clone()));
+    }
+    tasks.spawn(change_members(storage.chats(), done.clone()));
+    done.more(ROWS_BETWEEN).await;
+    server.kill(1);
+    done.more(ROWS_BETWEEN).await;
+    let restarting = server.clone();
+    tokio::task::spawn_blocking(move || restarting.restart(1)).await.unwrap();
+    done.more(ROWS_BETWEEN).await;
+    // What the first one missed is on the third one only now, unless it was told meanwhile.
+    server.kill(2);
+    done.more(ROWS_BETWEEN).await;
+    done.stop.store(true, Ordering::Relaxed);
+    while let Some(task) = tasks.join_next().await {
+        task.unwrap();
+    }
+    storage.check().await.unwrap();
+    println!(
+        "2 kills: {} rows, {} changes of members, {} calls repeated by the caller, {:?}",
+        done.rows.load(Ordering::Relaxed),
+        done.changes.load(Ordering::Relaxed),
+        done.errors.load(Ordering::Relaxed),
+        storage.stats(),
+    );
+}

@@ -1,0 +1,53 @@
+//! The ScyllaDB backend on Apache Cassandra 5: the contracts of its traits, the migrations, the rows as they are stored,
+//! who is let in, and what survives a dead node.
+//!
+//! The servers are `deploy/dev/cassandra.sh`'s, and stop with this process. Nothing is skipped: without a server the tests
+//! fail.
+
+#![allow(clippy::unwrap_used, reason = "all of it is a test")]
+
+mod cql;
+mod dead_node;
+mod members;
+mod migrations;
+mod rows;
+mod security;
+mod server;
+mod shared;
+
+use roost_storage::Storage;
+use roost_storage::contract::{Fixture, MAILBOX_ENTRIES_MAX, PARTITION_ENTRIES_MAX};
+use roost_storage::embedded::{Embedded, EmbeddedConfig};
+
+use self::shared::shared;
+
+/// Pending, history and chats on Cassandra, the rest embedded.
+struct Combined {
+    embedded: Embedded,
+    // Deleted after the store is closed.
+    _dir: tempfile::TempDir,
+}
+
+impl Fixture for Combined {
+    fn storage(&self) -> Storage {
+        let scylla = &shared().storage;
+        Storage {
+            pending: scylla.pending(),
+            history: scylla.history(),
+            chats: scylla.chats(),
+            ..self.embedded.storage()
+        }
+    }
+}
+
+async fn combined() -> Combined {
+    let dir = tempfile::tempdir().unwrap();
+    let config = EmbeddedConfig {
+        partition_entries_max: PARTITION_ENTRIES_MAX,
+        mailbox_entries_max: MAILBOX_ENTRIES_MAX,
+        ..EmbeddedConfig::new(dir.path())
+    };
+    Combined { embedded: Embedded::open(config).unwrap(), _dir: dir }
+}
+
+roost_storage::contract_suite!(contract, combined());
