@@ -15,6 +15,7 @@ mod fault;
 mod history;
 mod migrations;
 mod pending;
+mod repeat;
 mod replication;
 mod rows;
 mod session;

@@ -12,18 +12,13 @@ use scylla::statement::batch::{Batch, BatchStatement, BatchType};
 use scylla::statement::bound::BoundStatement;
 use scylla::statement::prepared::PreparedStatement;
 use tokio::sync::Semaphore;
-use tokio::time::{Instant, sleep, timeout};
-use tracing::debug;
+use tokio::time::timeout;
 
 use super::fault::{self, Crowded};
+use super::repeat;
 use super::rows::Partition;
 use super::statements::Statements;
 use crate::StorageError;
-
-/// Tries of one request; the driver's own, on other nodes, are within one.
-const TRIES_MAX: u32 = 4;
-/// Wait before the first repetition. Each further one is twice as long.
-const WAIT_MIN: Duration = Duration::from_millis(25);
 
 /// The session, and what is counted about it.
 pub(super) struct Client {
@@ -143,33 +138,12 @@ impl Client {
             return Err(fault::unavailable(Crowded));
         };
         let _permit = permit.expect("the semaphore is never closed");
-        let answer = self.send_until_answered(send).await;
+        let answer = repeat::until_answered(self.request_timeout, &self.repetitions, send).await;
         self.requests.fetch_add(1, Ordering::Relaxed);
         if answer.is_err() {
             self.failures.fetch_add(1, Ordering::Relaxed);
         }
         answer.map_err(fault::storage_error)
-    }
-
-    /// The last try begins before the time of one request is over: all of it takes at most twice as long.
-    async fn send_until_answered<T, F>(&self, send: impl Fn() -> F + Send) -> Result<T, ExecutionError>
-    where
-        F: Future<Output = Result<T, ExecutionError>> + Send,
-    {
-        let begun = Instant::now();
-        let mut wait = WAIT_MIN;
-        for _ in 1..TRIES_MAX {
-            match send().await {
-                Err(error) if fault::is_worth_repeating(&error) && begun.elapsed() + wait < self.request_timeout => {
-                    debug!(%error, "request will be repeated");
-                    sleep(wait.mul_f64(0.5 + rand::random::<f64>() / 2.0)).await;
-                    wait *= 2;
-                    self.repetitions.fetch_add(1, Ordering::Relaxed);
-                }
-                answer => return answer,
-            }
-        }
-        send().await
     }
 }
 

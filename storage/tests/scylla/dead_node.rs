@@ -11,6 +11,7 @@ use roost_storage::{Change, ChatId, Chats, Message, Pending, PendingKey, Sequenc
 use super::server::{Cassandra, network};
 
 const WRITERS: usize = 6;
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(5);
 /// Rows stored between one event and the next.
 const ROWS_BETWEEN: usize = 150;
 
@@ -115,11 +116,30 @@ async fn change_members(chats: Arc<dyn Chats>, done: Arc<Done>) {
     }
 }
 
+/// With two of three dead every call fails soon, as one that may succeed later. Then it does, without opening anew.
+async fn the_quorum_goes_and_comes_back(server: &Arc<Cassandra>, storage: &ScyllaStorage) {
+    storage.check().await.unwrap();
+    server.kill(3);
+    let (pending, chat, user) = (storage.pending(), ChatId::new("c").unwrap(), UserId::new("u").unwrap());
+    let message = Message { chat, sequence: Sequence(1), sender: user.clone(), content: "x".into() };
+    let begun = Instant::now();
+    let row = (user.clone(), message.clone());
+    let error = pending.put(std::slice::from_ref(&row)).await.unwrap_err();
+    assert!(error.is_transient(), "{error:?}");
+    assert!(storage.check().await.unwrap_err().is_transient());
+    assert!(begun.elapsed() < 4 * REQUEST_TIMEOUT + Duration::from_secs(2), "{:?}", begun.elapsed());
+    let restarting = server.clone();
+    tokio::task::spawn_blocking(move || restarting.restart(3)).await.unwrap();
+    let done = Done::default();
+    done.until_done(|| pending.put(std::slice::from_ref(&row))).await;
+    assert_eq!(pending.page(&user, None, 10).await.unwrap().messages, [message]);
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_dead_node_of_three_loses_nothing_and_brings_nothing_back() {
     let started = Cassandra::start(network(), 3, &["--sync", "batch"]);
     let server = Arc::new(started.unwrap_or_else(|problem| panic!("{problem}")));
-    let config = ScyllaConfig { request_timeout: Duration::from_secs(5), ..server.config("roost") };
+    let config = ScyllaConfig { request_timeout: REQUEST_TIMEOUT, ..server.config("roost") };
     // Each through another node.
     let migrations = server.nodes().into_iter().map(|node| {
         let config = ScyllaConfig { nodes: vec![node], ..config.clone() };
@@ -150,7 +170,7 @@ async fn a_dead_node_of_three_loses_nothing_and_brings_nothing_back() {
     while let Some(task) = tasks.join_next().await {
         task.unwrap();
     }
-    storage.check().await.unwrap();
+    the_quorum_goes_and_comes_back(&server, &storage).await;
     println!(
         "2 kills: {} rows, {} changes of members, {} calls repeated by the caller, {:?}",
         done.rows.load(Ordering::Relaxed),

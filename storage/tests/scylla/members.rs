@@ -85,6 +85,10 @@ async fn what_a_worker_without_a_lease_still_writes_changes_nothing() {
     assert_eq!(chat.members().await, [0, 2]);
     assert_eq!(chat.chats.applied(&chat.id).await.unwrap(), Some(Sequence(13)));
     assert_eq!(chat.chats.membership(&chat.id, &chat.users[1]).await.unwrap(), Membership::NotMember);
+    // That this is because of the write times, and not because of when it was done: the next change's would count.
+    chat.run(PUT, 1, 14).await;
+    chat.run(DELETE, 2, 14).await;
+    assert_eq!(chat.members().await, [0, 1]);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -4,7 +4,6 @@ use std::fs;
 use std::io::{BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::sync::atomic::{AtomicU8, Ordering};
 
 use roost_storage::scylla::{Replication, ScyllaConfig};
 
@@ -19,11 +18,9 @@ pub(crate) struct Cassandra {
     nodes: usize,
 }
 
-/// Loopback addresses nobody else uses: of this process, and counted.
+/// Loopback addresses that nobody else is likely to use.
 pub(crate) fn network() -> String {
-    static COUNT: AtomicU8 = AtomicU8::new(0);
-    let (process, count) = (std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
-    format!("127.{}.{}", 1 + process % 250, 1 + (process / 250 + u32::from(count)) % 250)
+    format!("127.{}.{}", rand::random_range(1..=250), rand::random_range(1..=250))
 }
 
 impl Cassandra {
