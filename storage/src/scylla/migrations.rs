@@ -24,9 +24,9 @@ use crate::partition::stable_hash;
 
 /// How long one schema change may take: on a loaded cluster that is seconds.
 const STATEMENT_TIMEOUT: Duration = Duration::from_secs(60);
-/// How long a keyspace that is there may not be known to every node.
-const KEYSPACE_WAIT: Duration = Duration::from_secs(20);
-const KEYSPACE_PAUSE: Duration = Duration::from_millis(100);
+/// How long what was just made may be unknown to some node.
+const KNOWN_WAIT: Duration = Duration::from_secs(20);
+const KNOWN_PAUSE: Duration = Duration::from_millis(100);
 
 /// One file.
 struct Migration {
@@ -134,6 +134,18 @@ fn statement_failed(statement: &str, error: ExecutionError) -> ScyllaError {
     ScyllaError::Statement { statement, transient, source: Box::new(error) }
 }
 
+/// Repeats `send` for a while. When another migration has made something just now, the node that made it writes that down
+/// before it knows it itself, and all nodes may for a moment agree on what was before.
+async fn once_known<T, E, F: Future<Output = Result<T, E>>>(send: impl Fn() -> F) -> Result<T, E> {
+    let begun = Instant::now();
+    loop {
+        match send().await {
+            Err(_) if begun.elapsed() < KNOWN_WAIT => sleep(KNOWN_PAUSE).await,
+            answer => return answer,
+        }
+    }
+}
+
 struct Migrator<'a> {
     config: &'a ScyllaConfig,
     session: Session,
@@ -175,34 +187,31 @@ impl Migrator<'_> {
             self.change(&statement).await?;
         }
         let text = statements::text(include_str!("statements/migrations_record.cql"));
-        let mut statement = Statement::new(text.clone());
-        statement.set_is_idempotent(true);
         let values = (migration.version, migration.name, migration.checksum());
-        self.session.query_unpaged(statement, values).await.map_err(|error| statement_failed(&text, error))?;
+        let record = || self.session.query_unpaged(self.on_one_node(&text), &values);
+        once_known(record).await.map_err(|error| statement_failed(&text, error))?;
         Ok(())
     }
 
-    /// Changes the schema. The driver waits until all nodes agree on it.
+    /// Changes the schema, and waits until all nodes agree on it. The driver does so only when something was changed,
+    /// and another migration may have changed the same just now.
     async fn change(&self, text: &str) -> Result<(), ScyllaError> {
         let answer = self.session.query_unpaged(self.on_one_node(text), ()).await;
-        answer.map(|_| ()).map_err(|error| statement_failed(text, error))
+        answer.map_err(|error| statement_failed(text, error))?;
+        self.agree().await
     }
 
-    /// Another migration may have made it just now: a node writes that down before it knows it itself, so agreement of
-    /// all nodes may still be on what was before.
+    async fn agree(&self) -> Result<(), ScyllaError> {
+        let agreed = self.session.await_schema_agreement().await;
+        agreed.map(|_| ()).map_err(|error| statement_failed("wait for schema agreement", error.into()))
+    }
+
     async fn use_keyspace(&self) -> Result<(), ScyllaError> {
-        let (keyspace, begun) = (&self.config.keyspace, Instant::now());
-        loop {
-            let agreed = self.session.await_schema_agreement().await;
-            agreed.map_err(|error| statement_failed("wait for schema agreement", error.into()))?;
-            match self.session.use_keyspace(keyspace, true).await {
-                Ok(()) => return Ok(()),
-                Err(_) if begun.elapsed() < KEYSPACE_WAIT => sleep(KEYSPACE_PAUSE).await,
-                Err(source) => {
-                    return Err(ScyllaError::NoKeyspace { keyspace: keyspace.clone(), source: Box::new(source) });
-                }
-            }
-        }
+        let keyspace = &self.config.keyspace;
+        self.agree().await?;
+        once_known(|| self.session.use_keyspace(keyspace, true))
+            .await
+            .map_err(|source| ScyllaError::NoKeyspace { keyspace: keyspace.clone(), source: Box::new(source) })
     }
 
     async fn has_keyspace(&self) -> Result<bool, ScyllaError> {
