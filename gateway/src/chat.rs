@@ -26,7 +26,7 @@ pub(crate) use answers::Answers;
 use topic::Topic;
 
 use crate::close::Close;
-use crate::hub::{Link, Spellings, message_payload};
+use crate::hub::{Encoded, Link, Spellings, message_payload};
 use crate::node::Node;
 use crate::phoenix::{
     self, Channels, ClientFrame, EventRequest, Frames, JoinRequest, Payload, ServerFrame, Status, Step,
@@ -198,8 +198,9 @@ impl Conversation {
                 (self.node.hub.leave_notifications(&self.link, *spelling), false)
             }
         };
-        let registered = self.update_registration().await;
+        // Before anything is waited for: a drain may give this up half-way.
         self.node.handback.store(self.link.user.clone(), owed, None);
+        let registered = self.update_registration().await;
         if let (Topic::Chat(chat), true) = (topic, last) {
             self.node.follow(chat).await;
         }
@@ -274,6 +275,11 @@ impl Conversation {
                 self.channels.push_to(&topic, spelling.pending_event(), &payload)
             })
             .collect()
+    }
+
+    /// The frames of one live notification.
+    pub(crate) fn notification_frames(&self, message: &Message) -> Vec<ServerFrame> {
+        Encoded::new(message).notification(self.link.serializer, &self.link.user, self.spellings)
     }
 
     /// Whether the channel that a replay may have been pushing on is gone: the client drops what comes for it.

@@ -272,6 +272,11 @@ impl Connection {
                 Turn::Notice(Notice::Live(frames, obligation)) => {
                     self.say_notice(frames, Token::Live(obligation, Kind::Notification))?
                 }
+                Turn::Notice(Notice::Carried(obligation)) if obligation.is_settled() => {}
+                Turn::Notice(Notice::Carried(obligation)) => {
+                    let frames = self.conversation.notification_frames(obligation.message());
+                    self.say_notice(frames, Token::Live(obligation, Kind::Notification))?;
+                }
                 Turn::Notice(Notice::Replay) => self.replay.start(&self.node, &self.link),
                 Turn::Nothing => break,
             }

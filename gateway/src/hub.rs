@@ -163,7 +163,6 @@ impl Hub {
         let Some(attached) = find(&mut shard, link) else { return };
         let is_first = attached.spellings.is_empty();
         attached.spellings.insert(spelling);
-        let spellings = attached.spellings;
         link.replay();
         let Some(presence) = shard.get(&link.user).filter(|_| is_first) else { return };
         let others = presence.connections.iter().map(|other| &other.link).filter(|other| other.id != link.id);
@@ -173,13 +172,13 @@ impl Hub {
             .map(|obligation| ((obligation.message().sequence, obligation.message().chat.clone()), obligation))
             .collect();
         for obligation in unconfirmed.into_values() {
-            let frames = Encoded::new(obligation.message()).notification(link.serializer, &link.user, spellings);
-            link.notify(frames, obligation);
+            link.carry_over(obligation);
         }
     }
 
     /// The connection has left the notification topic under one spelling; returns what it had not confirmed there, as
-    /// [`Hub::detach`] does, when it was the last.
+    /// [`Hub::detach`] does. Under another spelling that stays it comes again, since what was written before may have been
+    /// for the one that is left.
     pub(crate) fn leave_notifications(&self, link: &Link, spelling: Spelling) -> Vec<Owed> {
         let mut shard = self.shard(&link.user);
         let Some(attached) = find(&mut shard, link) else { return Vec::new() };
@@ -187,7 +186,6 @@ impl Hub {
         if !attached.spellings.is_empty() {
             // A replay that was under way began with both.
             link.replay();
-            return Vec::new();
         }
         let taken = link.withdraw(|_, kind| kind == Kind::Notification);
         take_back(&mut shard, &link.user, taken)

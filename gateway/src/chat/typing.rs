@@ -1,5 +1,6 @@
 //! `typing` on a chat topic: shown to the others in the room, not stored, not answered.
 
+use futures_util::FutureExt;
 use roost_storage::{ChatId, Signal};
 use serde::Deserialize;
 use tracing::debug;
@@ -24,11 +25,15 @@ impl Conversation {
             origin: self.link.id.clone(),
         };
         let signals = self.node.storage.signals.clone();
-        // What is lost here is no loss, and the connection need not wait for it. The inbound rate bounds how many run.
-        tokio::spawn(async move {
+        let mut publishing = Box::pin(async move {
             if let Err(error) = signals.publish(&signal).await {
                 debug!(%error, "typing not published");
             }
         });
+        // In the order of the events where the backend takes it at once. What is lost here is no loss, so the connection
+        // need not wait for one that does not; the inbound rate bounds how many run.
+        if publishing.as_mut().now_or_never().is_none() {
+            tokio::spawn(publishing);
+        }
     }
 }

@@ -27,6 +27,9 @@ pub(crate) enum Outgoing {
 pub(crate) enum Notice {
     /// Push a live notification: a frame for each spelling of the topic that is joined.
     Live(Vec<ServerFrame>, Obligation),
+    /// Push what an older connection of the user has not confirmed, unless it is settled by then. Encoded only then, so
+    /// that however much it is, it does not count as queued.
+    Carried(Obligation),
     /// Replay the user's pending before anything that comes after this.
     Replay,
 }
@@ -97,6 +100,12 @@ impl Link {
         self.wake.notify_one();
     }
 
+    /// Queues what another connection has not confirmed.
+    pub(super) fn carry_over(&self, obligation: Obligation) {
+        self.queue().notices.push_back(Notice::Carried(obligation));
+        self.wake.notify_one();
+    }
+
     /// Queues a replay of pending, unless the last thing queued is one.
     pub(crate) fn replay(&self) {
         let mut queue = self.queue();
@@ -164,7 +173,7 @@ impl Link {
     pub(crate) fn oldest_waiting(&self) -> HashMap<ChatId, Sequence> {
         let mut oldest = HashMap::new();
         for notice in &self.queue().notices {
-            if let Notice::Live(_, obligation) = notice {
+            if let Notice::Live(_, obligation) | Notice::Carried(obligation) = notice {
                 let message = obligation.message();
                 oldest.entry(message.chat.clone()).or_insert(message.sequence);
             }
@@ -201,6 +210,7 @@ impl Link {
                     *bytes -= frames.iter().map(|frame| frame.as_str().len()).sum::<usize>();
                     taken.push(obligation);
                 }
+                Notice::Carried(obligation) if which(&obligation, Kind::Notification) => taken.push(obligation),
                 other => notices.push_back(other),
             }
         }
@@ -220,7 +230,7 @@ impl Link {
             _ => None,
         });
         let notices = queue.notices.iter().filter_map(|notice| match notice {
-            Notice::Live(_, obligation) => Some((obligation, Kind::Notification)),
+            Notice::Live(_, obligation) | Notice::Carried(obligation) => Some((obligation, Kind::Notification)),
             Notice::Replay => None,
         });
         let all = written.chain(outgoing).chain(notices);

@@ -73,7 +73,8 @@ impl Rig {
 
 fn obligation(turn: Turn) -> Obligation {
     match turn {
-        Turn::Outgoing(Outgoing::Frame(_, Some(obligation))) | Turn::Notice(Notice::Live(_, obligation)) => obligation,
+        Turn::Outgoing(Outgoing::Frame(_, Some(obligation)))
+        | Turn::Notice(Notice::Live(_, obligation) | Notice::Carried(obligation)) => obligation,
         _ => panic!("no obligation was queued"),
     }
 }
@@ -219,6 +220,33 @@ fn who_is_in_a_room_on_another_device_is_not_notified_of_what_is_under_way_there
     assert!(matches!(same.take(false), Turn::Notice(Notice::Replay)));
     assert!(!obligation(same.take(false)).is_settled(), "the same device came back");
     assert!(obligation(in_room.take(false)).confirm());
+}
+
+#[test]
+fn leaving_one_of_two_spellings_gives_back_what_was_written_and_replays_for_the_other() {
+    let mut rig = Rig::new();
+    let link = rig.notified("u");
+    assert!(matches!(rig.deliver("u"), Delivered::Notification));
+    link.wrote(Token::Live(obligation(link.take(false)), Kind::Notification));
+    rig.hub.join_notifications(&link, Spelling::Notification);
+    assert!(matches!(link.take(false), Turn::Notice(Notice::Replay)));
+    let owed = rig.hub.leave_notifications(&link, Spelling::Notifications);
+    assert_eq!(owed.len(), 1, "its frame was for the spelling that is left");
+    assert!(matches!(link.take(false), Turn::Notice(Notice::Replay)), "and the other gets it from pending");
+}
+
+#[test]
+fn what_is_carried_over_does_not_count_as_queued() {
+    let mut rig = Rig::new();
+    let dead = rig.notified("u");
+    for _ in 0..5 {
+        assert!(matches!(rig.deliver("u"), Delivered::Notification));
+        dead.wrote(Token::Live(obligation(dead.take(false)), Kind::Notification));
+    }
+    let back = rig.connect("u", 100);
+    rig.hub.join_notifications(&back, Spelling::Notifications);
+    assert_eq!(back.close_asked(), None);
+    assert_eq!(back.oldest_waiting().len(), 1);
 }
 
 #[test]
