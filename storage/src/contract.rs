@@ -88,120 +88,136 @@ macro_rules! contract_suite {
             #[allow(unused_imports)]
             use super::*;
 
-            $crate::contract_tests!(event_log, $fixture,
-                a_new_partition_has_no_entries
-                appends_are_read_in_order_with_positions_and_previous_sequences
-                sequences_of_one_chat_increase_across_concurrent_appends
-                sequences_are_microseconds_since_the_epoch
-                content_comes_back_byte_for_byte
-                membership_changes_come_back
-                a_repetition_returns_the_first_sequence_and_writes_no_entry
-                a_repetition_inside_one_append_writes_no_entry
-                a_repetition_after_trimming_returns_the_first_sequence
-                concurrent_repetitions_write_one_entry
-                the_same_text_under_another_key_is_another_event
-                events_without_a_key_are_never_repetitions
-                one_append_may_mix_partitions
-                an_append_of_nothing_does_nothing
-                reading_goes_on_after_a_position
-                a_reader_that_waits_is_woken_by_an_append
-                a_reader_that_waits_in_vain_gets_nothing
-                a_reader_behind_the_cursor_waits_for_what_comes
-                a_lease_is_granted_to_one_worker
-                a_holder_acquires_again_with_the_same_epoch
-                a_lease_whose_time_has_run_out_can_be_taken
-                a_renewed_lease_outlives_its_first_time
-                a_lease_whose_time_has_run_out_is_kept_if_nobody_took_it
-                a_released_lease_can_be_taken_at_once_with_a_higher_epoch
-                a_zombie_neither_renews_nor_commits_nor_releases
-                a_commit_moves_the_cursor_and_lowers_the_lag
-                a_cursor_never_moves_back
-                a_cursor_outlives_its_leaseholder
-                positions_go_on_after_everything_was_trimmed
-                a_full_partition_refuses_and_takes_again_after_a_commit
-                a_full_partition_still_answers_repetitions
-                announced_workers_are_listed_until_they_retire_or_run_out
-            );
-            $crate::contract_tests!(mailboxes, $fixture,
-                a_mailbox_that_was_never_opened_refuses
-                items_are_read_in_the_order_they_were_put
-                every_kind_of_item_comes_back
-                putting_nothing_is_accepted
-                opening_again_keeps_what_is_there
-                reading_goes_on_after_a_position
-                a_reader_that_waits_is_woken_by_a_put
-                a_reader_that_waits_in_vain_gets_nothing
-                a_reader_behind_the_confirmed_position_waits_for_what_comes
-                confirming_moves_the_position_and_never_back
-                positions_go_on_after_everything_was_confirmed
-                a_fenced_mailbox_refuses_and_stays_readable
-                a_fence_before_opening_holds
-                a_fence_lets_no_later_put_through
-                a_removed_mailbox_is_empty_and_stays_fenced
-                mailboxes_do_not_mix
-                a_full_mailbox_refuses_deliveries_all_or_none
-                a_full_mailbox_takes_rings_closes_and_disconnects
-            );
-            $crate::contract_tests!(sessions, $fixture,
-                a_registered_session_is_found
-                registering_again_replaces
-                look_ups_answer_in_the_order_asked
-                an_unregistered_session_is_gone_and_others_stay
-                a_session_of_an_unknown_gateway_is_refused
-                sessions_of_a_gateway_without_a_lease_are_not_found_nor_taken
-                a_renewed_gateway_outlives_its_first_time
-                a_late_gateway_that_nobody_claimed_is_kept_and_its_sessions_are_found_again
-                an_unknown_gateway_can_not_renew
-                a_living_gateway_is_not_dead_and_can_not_be_claimed
-                a_dead_gateway_is_claimed_by_one_worker_at_a_time
-                a_claimed_gateway_is_lost_for_ever
-                sessions_of_a_dead_gateway_can_be_listed_and_removed
-                a_forgotten_gateway_is_not_dead_any_more
-                a_forgotten_gateway_can_not_renew_nor_register
-                sessions_are_counted
-            );
-            $crate::contract_tests!(pending, $fixture,
-                a_user_without_rows_has_an_empty_last_page
-                rows_come_oldest_first_with_ties_by_chat
-                content_comes_back_byte_for_byte
-                paging_reaches_every_row_once
-                putting_again_does_not_double_a_row
-                a_late_writer_of_an_old_row_is_seen
-                an_old_row_is_seen_after_everything_was_deleted
-                exactly_the_named_rows_are_deleted
-                deleting_what_is_not_there_is_no_error
-                users_whose_ids_begin_alike_do_not_mix
-                rows_are_counted
-                old_rows_expire_or_are_left_to_the_backend
-            );
-            $crate::contract_tests!(history, $fixture,
-                a_chat_without_messages_is_empty
-                messages_are_read_forward_and_backward
-                reading_goes_on_beyond_a_sequence
-                appending_again_does_not_double_a_message
-                content_comes_back_byte_for_byte
-                chats_whose_ids_begin_alike_do_not_mix
-                one_append_may_mix_chats
-            );
-            $crate::contract_tests!(chats, $fixture,
-                a_chat_that_nobody_made_does_not_exist
-                the_first_change_creates_the_chat
-                set_replaces_the_members_and_returns_the_former
-                add_and_remove_change_one_member
-                removing_who_is_no_member_returns_nobody
-                a_change_at_or_below_the_last_one_is_ignored
-                members_are_paged_sorted
-                chats_of_a_user_are_paged_sorted
-                both_directions_agree_after_many_changes
-                an_emptied_chat_still_exists
-            );
-            $crate::contract_tests!(signals, $fixture,
-                a_follower_gets_a_signal_and_others_do_not
-                every_following_gateway_gets_it_the_publishing_one_too
-                nothing_comes_after_unfollowing
-                publishing_without_followers_is_no_error
-            );
+            $crate::contract_streams!($fixture);
+            $crate::contract_tables!($fixture);
         }
+    };
+}
+
+/// The suites of what is queued, leased and signalled: for a backend of these alone. Inside a module of its own.
+#[macro_export]
+macro_rules! contract_streams {
+    ($fixture:expr) => {
+        $crate::contract_tests!(event_log, $fixture,
+            a_new_partition_has_no_entries
+            appends_are_read_in_order_with_positions_and_previous_sequences
+            sequences_of_one_chat_increase_across_concurrent_appends
+            sequences_are_microseconds_since_the_epoch
+            content_comes_back_byte_for_byte
+            membership_changes_come_back
+            a_repetition_returns_the_first_sequence_and_writes_no_entry
+            a_repetition_inside_one_append_writes_no_entry
+            a_repetition_after_trimming_returns_the_first_sequence
+            concurrent_repetitions_write_one_entry
+            the_same_text_under_another_key_is_another_event
+            events_without_a_key_are_never_repetitions
+            one_append_may_mix_partitions
+            an_append_of_nothing_does_nothing
+            reading_goes_on_after_a_position
+            a_reader_that_waits_is_woken_by_an_append
+            a_reader_that_waits_in_vain_gets_nothing
+            a_reader_behind_the_cursor_waits_for_what_comes
+            a_lease_is_granted_to_one_worker
+            a_holder_acquires_again_with_the_same_epoch
+            a_lease_whose_time_has_run_out_can_be_taken
+            a_renewed_lease_outlives_its_first_time
+            a_lease_whose_time_has_run_out_is_kept_if_nobody_took_it
+            a_released_lease_can_be_taken_at_once_with_a_higher_epoch
+            a_zombie_neither_renews_nor_commits_nor_releases
+            a_commit_moves_the_cursor_and_lowers_the_lag
+            a_cursor_never_moves_back
+            a_cursor_outlives_its_leaseholder
+            positions_go_on_after_everything_was_trimmed
+            a_full_partition_refuses_and_takes_again_after_a_commit
+            a_full_partition_still_answers_repetitions
+            announced_workers_are_listed_until_they_retire_or_run_out
+        );
+        $crate::contract_tests!(mailboxes, $fixture,
+            a_mailbox_that_was_never_opened_refuses
+            items_are_read_in_the_order_they_were_put
+            every_kind_of_item_comes_back
+            putting_nothing_is_accepted
+            opening_again_keeps_what_is_there
+            reading_goes_on_after_a_position
+            a_reader_that_waits_is_woken_by_a_put
+            a_reader_that_waits_in_vain_gets_nothing
+            a_reader_behind_the_confirmed_position_waits_for_what_comes
+            confirming_moves_the_position_and_never_back
+            positions_go_on_after_everything_was_confirmed
+            a_fenced_mailbox_refuses_and_stays_readable
+            a_fence_before_opening_holds
+            a_fence_lets_no_later_put_through
+            a_removed_mailbox_is_empty_and_stays_fenced
+            mailboxes_do_not_mix
+            a_full_mailbox_refuses_deliveries_all_or_none
+            a_full_mailbox_takes_rings_closes_and_disconnects
+        );
+        $crate::contract_tests!(sessions, $fixture,
+            a_registered_session_is_found
+            registering_again_replaces
+            look_ups_answer_in_the_order_asked
+            an_unregistered_session_is_gone_and_others_stay
+            a_session_of_an_unknown_gateway_is_refused
+            sessions_of_a_gateway_without_a_lease_are_not_found_nor_taken
+            a_renewed_gateway_outlives_its_first_time
+            a_late_gateway_that_nobody_claimed_is_kept_and_its_sessions_are_found_again
+            an_unknown_gateway_can_not_renew
+            a_living_gateway_is_not_dead_and_can_not_be_claimed
+            a_dead_gateway_is_claimed_by_one_worker_at_a_time
+            a_claimed_gateway_is_lost_for_ever
+            sessions_of_a_dead_gateway_can_be_listed_and_removed
+            a_forgotten_gateway_is_not_dead_any_more
+            a_forgotten_gateway_can_not_renew_nor_register
+            sessions_are_counted
+        );
+        $crate::contract_tests!(signals, $fixture,
+            a_follower_gets_a_signal_and_others_do_not
+            every_following_gateway_gets_it_the_publishing_one_too
+            nothing_comes_after_unfollowing
+            publishing_without_followers_is_no_error
+        );
+    };
+}
+
+/// The suites of what is stored for long: for a backend of these alone. Inside a module of its own.
+#[macro_export]
+macro_rules! contract_tables {
+    ($fixture:expr) => {
+        $crate::contract_tests!(pending, $fixture,
+            a_user_without_rows_has_an_empty_last_page
+            rows_come_oldest_first_with_ties_by_chat
+            content_comes_back_byte_for_byte
+            paging_reaches_every_row_once
+            putting_again_does_not_double_a_row
+            a_late_writer_of_an_old_row_is_seen
+            an_old_row_is_seen_after_everything_was_deleted
+            exactly_the_named_rows_are_deleted
+            deleting_what_is_not_there_is_no_error
+            users_whose_ids_begin_alike_do_not_mix
+            rows_are_counted
+            old_rows_expire_or_are_left_to_the_backend
+        );
+        $crate::contract_tests!(history, $fixture,
+            a_chat_without_messages_is_empty
+            messages_are_read_forward_and_backward
+            reading_goes_on_beyond_a_sequence
+            appending_again_does_not_double_a_message
+            content_comes_back_byte_for_byte
+            chats_whose_ids_begin_alike_do_not_mix
+            one_append_may_mix_chats
+        );
+        $crate::contract_tests!(chats, $fixture,
+            a_chat_that_nobody_made_does_not_exist
+            the_first_change_creates_the_chat
+            set_replaces_the_members_and_returns_the_former
+            add_and_remove_change_one_member
+            removing_who_is_no_member_returns_nobody
+            a_change_at_or_below_the_last_one_is_ignored
+            members_are_paged_sorted
+            chats_of_a_user_are_paged_sorted
+            both_directions_agree_after_many_changes
+            an_emptied_chat_still_exists
+        );
     };
 }
 
