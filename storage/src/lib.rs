@@ -16,6 +16,7 @@ mod mailboxes;
 mod message;
 mod partition;
 mod pending;
+pub mod redis;
 pub mod scylla;
 mod sessions;
 mod signals;
