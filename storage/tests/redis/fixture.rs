@@ -2,7 +2,7 @@
 //! and keep apart by the prefix of their keys.
 
 use std::num::NonZeroU16;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, Weak};
 use std::time::Duration;
 
 use roost_storage::Storage;
@@ -32,23 +32,41 @@ pub(crate) async fn open(config: &RedisConfig) -> Result<RedisStorage, OpenError
     RedisStorage::open(config, WINDOW).await
 }
 
-/// Every trait.
-pub(crate) struct Both {
-    storage: Storage,
-    pub(crate) redis: Arc<RedisStorage>,
-    _embedded: Embedded,
+/// What Redis does not back. Opening one syncs hundreds of files, so tests that run side by side share it.
+struct Tables {
+    embedded: Embedded,
     // Deleted after the store is closed.
     _dir: tempfile::TempDir,
 }
 
+impl Tables {
+    fn open() -> Arc<Self> {
+        static SHARED: Mutex<Weak<Tables>> = Mutex::new(Weak::new());
+        let mut shared = SHARED.lock().unwrap();
+        if let Some(tables) = shared.upgrade() {
+            return tables;
+        }
+        let dir = tempfile::tempdir().unwrap();
+        let tables = Arc::new(Self { embedded: Embedded::open(EmbeddedConfig::new(dir.path())).unwrap(), _dir: dir });
+        *shared = Arc::downgrade(&tables);
+        tables
+    }
+}
+
+/// Every trait.
+pub(crate) struct Both {
+    storage: Storage,
+    pub(crate) redis: Arc<RedisStorage>,
+    _tables: Arc<Tables>,
+}
+
 impl Both {
     pub(crate) async fn open(config: &RedisConfig) -> Self {
-        let dir = tempfile::tempdir().unwrap();
-        let embedded = Embedded::open(EmbeddedConfig::new(dir.path())).unwrap();
+        let tables = Tables::open();
         let redis = Arc::new(open(config).await.unwrap());
-        let Storage { pending, history, chats, .. } = embedded.storage();
+        let Storage { pending, history, chats, .. } = tables.embedded.storage();
         let storage = redis.storage_with(pending, history, chats);
-        Self { storage, redis, _embedded: embedded, _dir: dir }
+        Self { storage, redis, _tables: tables }
     }
 }
 
