@@ -63,19 +63,39 @@ impl Watched {
     }
 }
 
-/// Three primaries that share the slots.
+/// Three primaries that share the slots, in the order of their slots, and then their replicas, if asked for.
 pub(crate) struct Cluster {
     pub(crate) servers: Vec<Server>,
 }
 
 impl Cluster {
     pub(crate) fn start(software: Software) -> Self {
+        Self::start_with(software, 0)
+    }
+
+    /// A replica for each primary, and one more for the first: when it is lost, its successor has one.
+    pub(crate) fn start_with_replicas(software: Software) -> Self {
+        let cluster = Self::start_with(software, 4);
+        for (replica, primary) in cluster.servers[3..].iter().zip([0, 0, 1, 2]) {
+            let id = cluster.servers[primary].command("CLUSTER MYID");
+            replica.command(&format!("CLUSTER REPLICATE {id}"));
+        }
+        for (primary, replicas) in cluster.servers.iter().zip([2, 1, 1]) {
+            eventually("the replicas follow", || {
+                primary.command("INFO replication").matches("state=online").count() == replicas
+            });
+        }
+        cluster
+    }
+
+    fn start_with(software: Software, more: usize) -> Self {
         let server = |_| {
             let bus = free_port().to_string();
             let settings = ["--cluster-enabled", "yes", "--cluster-port", &bus, "--cluster-node-timeout", "2000"];
-            (Server::start(software, &[&settings[..], &["--appendonly", "yes"]].concat()), bus)
+            let more = ["--appendonly", "yes", "--repl-diskless-sync-delay", "0"];
+            (Server::start(software, &[&settings[..], &more].concat()), bus)
         };
-        let servers: Vec<_> = (0..3).map(server).collect();
+        let servers: Vec<_> = (0..3 + more).map(server).collect();
         for ((server, _), slots) in servers.iter().zip(["0 5460", "5461 10922", "10923 16383"]) {
             server.command(&format!("CLUSTER ADDSLOTSRANGE {slots}"));
         }
@@ -83,10 +103,11 @@ impl Cluster {
             servers[0].0.command(&format!("CLUSTER MEET 127.0.0.1 {} {bus}", other.port));
         }
         let servers: Vec<_> = servers.into_iter().map(|(server, _)| server).collect();
+        let all = format!("cluster_known_nodes:{}", servers.len());
         for server in &servers {
             eventually("the cluster is complete", || {
                 let information = server.command("CLUSTER INFO");
-                information.contains("cluster_state:ok") && information.contains("cluster_known_nodes:3")
+                information.contains("cluster_state:ok") && information.contains(&all)
             });
         }
         Self { servers }
@@ -94,6 +115,6 @@ impl Cluster {
 
     pub(crate) fn url(&self) -> String {
         // One node names the others.
-        format!("redis-cluster://127.0.0.1:{}", self.servers[0].port)
+        format!("redis-cluster://127.0.0.1:{}", self.servers[1].port)
     }
 }

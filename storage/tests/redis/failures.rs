@@ -12,8 +12,8 @@ use roost_storage::{
     StorageError, WorkerId,
 };
 
-use crate::arrangements::{SINGLE, Watched};
-use crate::fixture::{Both, config, open};
+use crate::arrangements::{Cluster, SINGLE, Watched};
+use crate::fixture::{config, open};
 use crate::samples::{all_entries, append, append_until_done, new_chat, new_user, said};
 use crate::server::{Server, Software};
 
@@ -46,12 +46,12 @@ async fn eventually_open(config: &RedisConfig) -> RedisStorage {
     }
 }
 
-async fn kill_the_primary_under_load(software: Software) {
-    const WRITERS: usize = 8;
-    let mut watched = Watched::start(software);
-    let config = RedisConfig { command_timeout: Duration::from_secs(1), ..config(&watched.url(), Durability::Replica) };
-    let store = Both::open(&config).await;
-    let log = store.redis.log();
+/// Appends from many sides, kills a server in the middle, and compares what is there with what was acknowledged.
+async fn kill_under_load(url: &str, kill: impl FnOnce()) {
+    const WRITERS: usize = 12;
+    let config = RedisConfig { command_timeout: Duration::from_secs(1), ..config(url, Durability::Replica) };
+    let store = eventually_open(&config).await;
+    let log = store.log();
     let done = Arc::new(AtomicUsize::new(0));
     let writers: Vec<_> = (0..WRITERS)
         .map(|_| {
@@ -71,8 +71,7 @@ async fn kill_the_primary_under_load(software: Software) {
     while done.load(Ordering::Relaxed) < WRITERS * 30 {
         tokio::time::sleep(Duration::from_millis(1)).await;
     }
-    let primary = watched.primary();
-    watched.servers[primary].kill();
+    kill();
     assert!(done.load(Ordering::Relaxed) < WRITERS * 100, "it dies under load");
     let mut expected: BTreeMap<ChatId, Vec<Sequence>> = BTreeMap::new();
     for writer in writers {
@@ -85,18 +84,31 @@ async fn kill_the_primary_under_load(software: Software) {
             found.entry(entry.event.chat).or_default().push(entry.event.sequence);
         }
     }
-    assert_ne!(watched.primary(), primary);
     assert_eq!(found, expected, "each once, in order, and none but those");
+}
+
+async fn kill_behind_a_sentinel(software: Software) {
+    let mut watched = Watched::start(software);
+    let primary = watched.primary();
+    kill_under_load(&watched.url(), || watched.servers[primary].kill()).await;
+    assert_ne!(watched.primary(), primary);
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_killed_primary_loses_nothing_that_a_replica_has_confirmed_on_redis() {
-    kill_the_primary_under_load(Software::Redis).await;
+    kill_behind_a_sentinel(Software::Redis).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_killed_primary_loses_nothing_that_a_replica_has_confirmed_on_valkey() {
-    kill_the_primary_under_load(Software::Valkey).await;
+    kill_behind_a_sentinel(Software::Valkey).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_killed_primary_of_a_cluster_loses_nothing_that_a_replica_has_confirmed() {
+    let mut cluster = Cluster::start_with_replicas(Software::Valkey);
+    let url = cluster.url();
+    kill_under_load(&url, || cluster.servers[0].kill()).await;
 }
 
 /// A server counts only what a connection wrote itself: a repetition that wrote nothing would be acknowledged though

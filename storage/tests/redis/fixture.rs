@@ -56,17 +56,17 @@ impl Tables {
 /// Every trait.
 pub(crate) struct Both {
     storage: Storage,
-    pub(crate) redis: Arc<RedisStorage>,
+    _redis: RedisStorage,
     _tables: Arc<Tables>,
 }
 
 impl Both {
     pub(crate) async fn open(config: &RedisConfig) -> Self {
         let tables = Tables::open();
-        let redis = Arc::new(open(config).await.unwrap());
+        let redis = open(config).await.unwrap();
         let Storage { pending, history, chats, .. } = tables.embedded.storage();
         let storage = redis.storage_with(pending, history, chats);
-        Self { storage, redis, _tables: tables }
+        Self { storage, _redis: redis, _tables: tables }
     }
 }
 
