@@ -126,8 +126,12 @@ pub trait EventLog: Send + Sync {
     /// Not cancel safe: a dropped call may still take effect.
     async fn append(&self, events: Vec<NewEvent>) -> Vec<Result<Appended, AppendError>>;
 
-    /// Reads at most `max` entries after `after`, oldest first; waits up to `wait` for the first one. Returns only
-    /// durable entries. An empty answer means that none came. Cancel safe.
+    /// Reads at most `max` entries after `after`, oldest first; waits up to `wait` for the first one. An empty answer
+    /// means that none came. Cancel safe.
+    ///
+    /// What was read is durable once a [`EventLog::renew`] that began afterwards has kept the lease: with a replicated
+    /// backend a failover may take an entry back before that. After an error load the position again, from
+    /// [`EventLog::acquire`]: one in memory may point past what a new primary has.
     ///
     /// # Errors
     /// Those of the backend.

@@ -97,6 +97,8 @@ pub trait Mailboxes: Send + Sync {
     async fn put(&self, gateway: &GatewayId, items: Vec<MailboxItem>) -> Result<Put, StorageError>;
 
     /// Reads at most `max` entries after `after`, oldest first; waits up to `wait` for the first one. Cancel safe.
+    /// After an error load the position again, from [`Mailboxes::confirmed`]: one in memory may point past what a new
+    /// primary has.
     ///
     /// # Errors
     /// Those of the backend.
