@@ -17,9 +17,10 @@
 //!
 //! All begin with the configured prefix. Signals travel on channels `PREFIXsignal:CHAT`.
 //!
-//! **Dedupe keys** are fields of small hashes, one per window and shard, not keys of their own: 30 to 60 bytes a
-//! message instead of 165. A shard's hash stays in Redis' compact encoding up to `hash-max-listpack-entries` (512):
-//! with 64 partitions that is 268 million messages a window, beyond it a field costs what a key would.
+//! **Dedupe keys** are fields of small hashes, one per window and shard, not keys of their own. Measured on Redis 7.0:
+//! 226 bytes for a field alone in its hash, 64 among 4, 34 among 64, where a key of its own takes 165. So a quiet store
+//! pays little in all (524,288 hashes a window, with 64 partitions), and a busy one a fifth a message. A hash stays in
+//! the compact encoding up to `hash-max-listpack-entries` (512): 268 million messages a window.
 
 use std::fmt;
 

@@ -200,6 +200,30 @@ async fn a_server_that_refuses_writes_is_used_again_when_it_takes_them() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_server_that_hangs_is_given_up_in_time_and_used_again() {
+    let server = Server::start(Software::Redis, SINGLE);
+    let config = RedisConfig { command_timeout: Duration::from_millis(300), ..config(&url(&server), Durability::Aof) };
+    let store = open(&config).await.unwrap();
+    let (log, chat) = (store.log(), new_chat());
+    let partition = log.partitions().of(&chat);
+    append(&*log, &said(&chat, "before")).await.unwrap();
+    server.pause();
+    let begun = tokio::time::Instant::now();
+    let calls = (0..50).map(|_| {
+        let (log, event) = (log.clone(), said(&chat, "while it hangs"));
+        tokio::spawn(async move { append(&*log, &event).await })
+    });
+    for call in calls.collect::<Vec<_>>() {
+        assert_unavailable(call.await.unwrap(), "no answer");
+    }
+    assert!(log.read(partition, Position::START, 10, Duration::from_millis(100)).await.unwrap_err().is_transient());
+    assert!(log.lag(partition).await.unwrap_err().is_transient());
+    assert!(begun.elapsed() < Duration::from_secs(8), "{:?}", begun.elapsed());
+    server.resume();
+    append_until_done(&*log, &said(&chat, "after")).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn two_stores_never_hold_one_partition() {
     let server = Server::start(Software::Redis, SINGLE);
     let config = config(&url(&server), Durability::Aof);
@@ -260,7 +284,7 @@ async fn a_session_left_over_from_a_forgotten_gateway_is_removed_by_a_look_up() 
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn dedupe_keys_expire_with_their_window_and_are_small() {
+async fn dedupe_keys_expire_with_their_window() {
     let server = Server::start(Software::Redis, SINGLE);
     let config = config(&url(&server), Durability::Aof);
     let store = RedisStorage::open(&config, Duration::from_secs(1)).await.unwrap();
