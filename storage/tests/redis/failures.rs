@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use roost_storage::redis::{Durability, RedisConfig, RedisStorage};
 use roost_storage::{
-    Acquired, ChatId, GatewayId, MailboxItem, MailboxPosition, NewEvent, Position, Put, Refusal, Sequence,
+    Acquired, ChatId, DedupeKey, GatewayId, MailboxItem, MailboxPosition, NewEvent, Position, Put, Refusal, Sequence,
     StorageError, WorkerId,
 };
 
@@ -221,6 +221,64 @@ async fn a_server_that_hangs_is_given_up_in_time_and_used_again() {
     assert!(begun.elapsed() < Duration::from_secs(8), "{:?}", begun.elapsed());
     server.resume();
     append_until_done(&*log, &said(&chat, "after")).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_that_can_not_save_is_used_again_when_it_can() {
+    let server = Server::start(Software::Redis, SINGLE);
+    server.command("CONFIG SET save \"3600 1\"");
+    let store = open(&config(&url(&server), Durability::Aof)).await.unwrap();
+    let (log, event) = (store.log(), said(&new_chat(), "patient"));
+    server.let_save(false);
+    assert_unavailable(append(&*log, &event).await, "MISCONF");
+    server.let_save(true);
+    assert!(!append_until_done(&*log, &event).await.duplicate);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_is_acknowledged_while_the_append_only_file_is_off() {
+    for software in [Software::Redis, Software::Valkey] {
+        let server = Server::start(software, SINGLE);
+        let store = open(&config(&url(&server), Durability::Aof)).await.unwrap();
+        let (log, chat) = (store.log(), new_chat());
+        append(&*log, &said(&chat, "before")).await.unwrap();
+        server.command("CONFIG SET appendonly no");
+        // Redis 7.0 can not say so behind a write: it is noticed with the next connection.
+        if software == Software::Redis {
+            server.command("CLIENT KILL TYPE normal");
+        }
+        let event = said(&chat, "while it is off");
+        append(&*log, &event).await.unwrap_err();
+        assert_unavailable(append(&*log, &event).await, "append-only file is off");
+        server.command("CONFIG SET appendonly yes");
+        append_until_done(&*log, &event).await;
+    }
+}
+
+/// A new primary's clock may be behind the old one's.
+#[tokio::test(flavor = "multi_thread")]
+async fn sequences_and_dedupe_keys_survive_a_clock_that_goes_back() {
+    let server = Server::start(Software::Redis, SINGLE);
+    let config = config(&url(&server), Durability::Aof);
+    let store = open(&config).await.unwrap();
+    let (log, chat) = (store.log(), new_chat());
+    let partition = log.partitions().of(&chat).0;
+    let prefix = format!("{}{{p{partition}}}", config.key_prefix);
+    let now = append(&*log, &said(&chat, "now")).await.unwrap().sequence;
+    let ahead = now.0 + 60_000_000;
+    server.command(&format!("SET {prefix}clock:{chat} {ahead}"));
+    for n in 1..4 {
+        assert_eq!(append(&*log, &said(&chat, "later")).await.unwrap().sequence.0, ahead + n);
+    }
+
+    // Remembered in the bucket that the old clock had begun: with this window its end is always near.
+    let window = Duration::from_mins(2);
+    let store = RedisStorage::open(&config, window).await.unwrap();
+    let bucket = now.0 / 1000 / 120_000 + 1;
+    server.command(&format!("HSET {prefix}seen:1031:{bucket} 0123456789abcdef {ahead}"));
+    let event = NewEvent { dedupe: Some(DedupeKey(*b"0123456789abcdef")), ..said(&chat, "again") };
+    let appended = append(&*store.log(), &event).await.unwrap();
+    assert!(appended.duplicate && appended.sequence.0 == ahead);
 }
 
 #[tokio::test(flavor = "multi_thread")]

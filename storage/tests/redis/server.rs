@@ -165,6 +165,20 @@ impl Server {
         signal("-CONT", self.process.as_ref().expect("it runs").pid);
     }
 
+    /// Makes it fail to save, as a full disk does, or lets it save again.
+    pub(crate) fn let_save(&self, can: bool) {
+        // A directory of that name cannot be replaced by the file.
+        let file = self.dir.join("dump.rdb");
+        if can {
+            std::fs::remove_dir(file).unwrap();
+        } else {
+            std::fs::create_dir(file).unwrap();
+        }
+        let status = if can { "rdb_last_bgsave_status:ok" } else { "rdb_last_bgsave_status:err" };
+        self.command("BGSAVE");
+        eventually("the save ends", || self.command("INFO persistence").contains(status));
+    }
+
     /// Sends a command, its words separated by spaces, and returns its answer, lists one element a line.
     pub(crate) fn command(&self, command: &str) -> String {
         let answer = self.ask(command).unwrap();
