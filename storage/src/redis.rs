@@ -6,7 +6,8 @@
 //! wait for durability. `readers` wait for entries, each on a connection to itself.
 //!
 //! A user of the servers needs: `INFO`, `SCRIPT LOAD`, `EVALSHA` and what the scripts call, the commands of streams,
-//! hashes, sets and sorted sets, `PUBLISH` and `SUBSCRIBE`, `WAIT` or `WAITAOF`, and in a Cluster `CLUSTER SLOTS`.
+//! hashes, sets and sorted sets, `PUBLISH` and `SUBSCRIBE`, `WAIT` or `WAITAOF` (on Redis 7.0 `CONFIG GET` instead), and in
+//! a Cluster `CLUSTER SLOTS`.
 
 mod config;
 mod connect;

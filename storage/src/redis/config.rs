@@ -16,10 +16,10 @@ use crate::{Fault, Faults, duration_text};
 pub enum Durability {
     /// When the primary has it in memory. Lost when that server is.
     Memory,
-    /// When the primary has it in its append-only file, synced to the disk where the server can say so (`WAITAOF`:
-    /// Redis 7.2, Valkey). Survives `kill -9` and, synced, a power failure; not the loss of the machine. Set
-    /// `appendfsync always` on the server: with `everysec` each write waits for the next second's sync, and Redis 7.0,
-    /// which cannot say so, loses up to a second of writes in a power failure.
+    /// When the primary has it in its append-only file, synced to the disk. Survives `kill -9` and a power failure; not
+    /// the loss of the machine. Set `appendfsync always` on the server: with `everysec` each write waits for the next
+    /// second's sync where the server can say when that was (`WAITAOF`: Redis 7.2, Valkey), and Redis 7.0, which can
+    /// not, is refused.
     Aof,
     /// When at least one replica has it, too (`WAIT 1`). Survives the loss of the primary's machine.
     Replica,

@@ -15,7 +15,7 @@ use redis::{
 use super::config::{Durability, RedisConfig};
 use super::endpoint::{Address, Endpoint};
 use super::error::{Fault, OpenError, Unfit, answered};
-use super::records::text;
+use super::records::{text, texts};
 use super::scripts::{Digests, load_commands};
 
 /// Opens connections.
@@ -93,6 +93,9 @@ impl Connector {
         let mut answers = send(&mut connection, &pipeline).await?.into_iter();
         let server = Server::from_info(answers.next().unwrap_or_default())?;
         self.check(&server)?;
+        if self.durability == Durability::Aof && !server.has_waitaof {
+            check_sync(&mut connection).await?;
+        }
         let digests = Digests::from_answers(answers.collect());
         let digests = digests.map_err(|answer| answered(answer).err().unwrap_or(Fault::Answer("SCRIPT LOAD")))?;
         Ok(Prepared { connection, digests, server })
@@ -216,6 +219,19 @@ impl Server {
             is_primary: field("role")? == "master",
             writes_append_only_file: field("aof_enabled")? == "1",
         })
+    }
+}
+
+/// Without `WAITAOF` an answer proves something only when the server syncs before it answers: with `everysec` it puts
+/// even writing off, for up to two seconds, while a sync is under way, and answers all the same.
+async fn check_sync(connection: &mut MultiplexedConnection) -> Result<(), Fault> {
+    let mut pipeline = Pipeline::new();
+    pipeline.cmd("CONFIG").arg("GET").arg("appendfsync");
+    let answer = answered(send(connection, &pipeline).await?.pop().unwrap_or_default())?;
+    match texts(answer).and_then(|mut texts| texts.pop()) {
+        Some(policy) if policy == "always" => Ok(()),
+        Some(policy) => Err(Unfit::SyncsLate(policy).into()),
+        None => Err(Fault::Answer("CONFIG GET")),
     }
 }
 

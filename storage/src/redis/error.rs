@@ -48,6 +48,8 @@ pub(super) enum Unfit {
     Evicts(String),
     #[error("its append-only file is off")]
     NoAppendOnlyFile,
+    #[error("its appendfsync is {0}, and it can not say what is synced")]
+    SyncsLate(String),
     #[error("its version is {0}")]
     TooOld(String),
 }
@@ -138,6 +140,14 @@ pub enum OpenError {
     /// `redis.durability` is `aof`, and the server writes no append-only file.
     #[error("redis.durability is \"aof\", but the server has appendonly off")]
     NoAppendOnlyFile,
+    /// `redis.durability` is `aof`, and the server answers before it has written its append-only file.
+    #[error(
+        "redis.durability is \"aof\", but the server has appendfsync {found} and can not say what is synced: set it to always, or use Redis 7.2 or newer, or Valkey"
+    )]
+    SyncsLate {
+        /// Its `appendfsync`.
+        found: String,
+    },
     /// The server is too old.
     #[error("Redis {found} is too old: 7.0 or newer is needed, or Valkey")]
     TooOld {
@@ -170,6 +180,7 @@ impl OpenError {
         match fault {
             Fault::Unfit(Unfit::Evicts(found)) => Self::Evicts { found },
             Fault::Unfit(Unfit::NoAppendOnlyFile) => Self::NoAppendOnlyFile,
+            Fault::Unfit(Unfit::SyncsLate(found)) => Self::SyncsLate { found },
             Fault::Unfit(Unfit::TooOld(found)) => Self::TooOld { found },
             fault if fault.is_authentication() => Self::Refused(Box::new(fault)),
             fault => Self::Unavailable(Box::new(fault)),

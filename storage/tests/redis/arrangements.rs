@@ -3,7 +3,7 @@
 use crate::server::{Server, Software, eventually, free_port};
 
 /// A server that acknowledges nothing it could lose with its process.
-pub(crate) const SINGLE: &[&str] = &["--appendonly", "yes", "--appendfsync", "everysec"];
+pub(crate) const SINGLE: &[&str] = &["--appendonly", "yes", "--appendfsync", "always"];
 
 /// A primary with two replicas, watched by a Sentinel.
 pub(crate) struct Watched {
@@ -92,7 +92,7 @@ impl Cluster {
         let server = |_| {
             let bus = free_port().to_string();
             let settings = ["--cluster-enabled", "yes", "--cluster-port", &bus, "--cluster-node-timeout", "2000"];
-            let more = ["--appendonly", "yes", "--repl-diskless-sync-delay", "0"];
+            let more = ["--appendonly", "yes", "--appendfsync", "always", "--repl-diskless-sync-delay", "0"];
             (Server::start(software, &[&settings[..], &more].concat()), bus)
         };
         let servers: Vec<_> = (0..3 + more).map(server).collect();

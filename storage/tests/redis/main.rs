@@ -28,9 +28,7 @@ async fn on_redis() -> Both {
 
 async fn on_valkey() -> Both {
     static SERVER: OnceLock<Server> = OnceLock::new();
-    // Synced at once: with `everysec` each write would wait for the second to end.
-    let server =
-        SERVER.get_or_init(|| Server::start(Software::Valkey, &["--appendonly", "yes", "--appendfsync", "always"]));
+    let server = SERVER.get_or_init(|| Server::start(Software::Valkey, SINGLE));
     Both::open(&config(&format!("redis://127.0.0.1:{}", server.port), Durability::Aof)).await
 }
 

@@ -47,6 +47,17 @@ async fn a_server_without_an_append_only_file_is_refused_where_one_is_asked_for(
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_server_that_answers_before_it_writes_its_file_must_say_when_it_has() {
+    let everysec = ["--appendonly", "yes", "--appendfsync", "everysec"];
+    let server = Server::start(Software::Redis, &everysec);
+    let error = refusal(&config(&url(&server), Durability::Aof)).await;
+    assert!(matches!(&error, OpenError::SyncsLate { found } if found == "everysec"), "{error}");
+    let server = Server::start(Software::Valkey, &everysec);
+    let store = open(&config(&url(&server), Durability::Aof)).await.unwrap();
+    append(&*store.log(), &said(&new_chat(), "within a second or so")).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_store_keeps_its_number_of_partitions() {
     let server = Server::start(Software::Redis, SINGLE);
     let first = config(&url(&server), Durability::Aof);
@@ -104,7 +115,7 @@ fn write_certificates(dir: &Path) {
 }
 
 /// The rules documented for a user of Roost, but for `WAITAOF`, which Redis 7.0 does not know.
-const USER: &str = "user roost on >se%cret ~test-* &test-* -@all +info +script|load +evalsha +time +wait \
+const USER: &str = "user roost on >se%cret ~test-* &test-* -@all +info +script|load +evalsha +time +wait +config|get \
      +@stream +@hash +@set +@sortedset +get +set +exists +del +persist +pexpire +pexpireat +ping +publish +subscribe +unsubscribe";
 
 #[tokio::test(flavor = "multi_thread")]
@@ -117,8 +128,18 @@ async fn tls_and_a_user_with_only_the_documented_rights_are_enough() {
     let users = file("users.acl");
     // The Valkey wheel is built without TLS.
     let settings = ["--port", "0", "--tls-port", "PORT", "--tls-cert-file", &certificate, "--tls-key-file", &key];
-    let more =
-        ["--tls-ca-cert-file", &authority, "--tls-auth-clients", "no", "--aclfile", &users, "--appendonly", "yes"];
+    let more = [
+        "--tls-ca-cert-file",
+        &authority,
+        "--tls-auth-clients",
+        "no",
+        "--aclfile",
+        &users,
+        "--appendonly",
+        "yes",
+        "--appendfsync",
+        "always",
+    ];
     let server = Server::start(Software::Redis, &[&settings[..], &more].concat());
     let url = format!("rediss://roost:se%25cret@127.0.0.1:{}", server.port);
     let config = RedisConfig { ca_file: Some(authority.into()), ..config(&url, Durability::Aof) };
