@@ -89,7 +89,7 @@ async fn serve(config: &Config, embedded: &Arc<Embedded>, signals: &mut Signals)
         }
         failure = embedded.failed() => Err(anyhow::Error::new(failure).context("the store has failed")),
         failure = fanout.failed() => Err(anyhow::anyhow!("fanout can not go on: {failure}")),
-        () = gateway.lease_lost() => Err(anyhow::anyhow!("this node has lost its lease")),
+        reason = gateway.failed() => Err(anyhow::anyhow!(reason)),
     };
     housekeeping.abort();
     if let Err(reason) = outcome {

@@ -152,9 +152,13 @@ impl Gateway {
         self.api_address
     }
 
-    /// Resolves when the gateway has lost its lease and closed its sockets: it must not go on under this id.
-    pub async fn lease_lost(&mut self) {
-        self.lease.join_next().await;
+    /// Resolves with the reason when the gateway must not go on under this id: it has lost its lease and closed its
+    /// sockets, or one of its tasks has ended, which none does by itself. Cancel safe.
+    pub async fn failed(&mut self) -> &'static str {
+        tokio::select! {
+            _ = self.lease.join_next() => "this node has lost its lease",
+            _ = self.workers.join_next() => "a task of the gateway has ended",
+        }
     }
 
     /// Leaves in good order, within about `gateway.drain_timeout`: readiness fails, no new socket is taken, open ones

@@ -8,15 +8,17 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use roost_storage::{GatewayId, MailboxItem, Message, Put, Refusal, SessionKey, Storage, StorageError, UserId};
+use roost_storage::{GatewayId, MailboxItem, Message, Put, Refusal, SessionKey, Storage, UserId};
 use tokio::sync::Notify;
-use tracing::{debug, warn};
 
 use crate::hub::{Hub, Owed};
 use crate::metrics::Metrics;
+use crate::retry::retry;
 
-const RETRY_MIN: Duration = Duration::from_millis(50);
-const RETRY_MAX: Duration = Duration::from_secs(2);
+/// How long to wait for room in another gateway's mailbox.
+const RING_AGAIN: Duration = Duration::from_millis(50);
+/// Rows in one call; in the order of their messages, one call after the other.
+const ROWS_MAX: usize = 512;
 
 /// What one connection, or one undeliverable message, leaves to be stored.
 struct Ticket {
@@ -122,7 +124,9 @@ impl Worker {
             .flat_map(|ticket| ticket.owed.iter().map(|owed| (ticket.user.clone(), owed.message().clone())))
             .collect();
         if !rows.is_empty() {
-            retry("store pending", || self.storage.pending.put(&rows)).await;
+            for piece in rows.chunks(ROWS_MAX) {
+                retry("store pending", || self.storage.pending.put(piece)).await;
+            }
             let users: HashSet<UserId> = rows.iter().map(|(user, _)| user.clone()).collect();
             // Persist, then look up: whoever registered before this look-up is rung, whoever registers later reads
             // the rows.
@@ -163,27 +167,9 @@ impl Worker {
             loop {
                 match retry("ring a gateway", || self.storage.mailboxes.put(&gateway, items.clone())).await {
                     Put::Accepted | Put::Refused(Refusal::Gone) => break,
-                    Put::Refused(Refusal::Full) => tokio::time::sleep(RETRY_MIN).await,
+                    Put::Refused(Refusal::Full) => tokio::time::sleep(RING_AGAIN).await,
                 }
             }
         }
-    }
-}
-
-/// Repeats a storage call until it succeeds. What it acts on stays in the mailbox meanwhile, so that even a node that
-/// dies here loses nothing: the reaper stores it instead.
-async fn retry<T, F>(what: &'static str, mut call: impl FnMut() -> F) -> T
-where
-    F: Future<Output = Result<T, StorageError>>,
-{
-    let mut pause = RETRY_MIN;
-    loop {
-        match call().await {
-            Ok(value) => return value,
-            Err(error) if error.is_transient() => debug!(what, %error, "storage unavailable, trying again"),
-            Err(error) => warn!(what, %error, "storage failed, trying again"),
-        }
-        tokio::time::sleep(pause).await;
-        pause = (pause * 2).min(RETRY_MAX);
     }
 }

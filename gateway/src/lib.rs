@@ -15,6 +15,7 @@ mod mailbox;
 mod metrics;
 mod node;
 pub mod phoenix;
+mod retry;
 mod server;
 
 pub use api::ApiKey;

@@ -85,7 +85,7 @@ pub(crate) fn message_at(chat: &ChatId, sequence: u64) -> Message {
 macro_rules! contract_suite {
     ($module:ident, $fixture:expr) => {
         mod $module {
-            #[allow(unused_imports)]
+            #[allow(unused_imports, reason = "which of them are used depends on the suites that are asked for")]
             use super::*;
 
             $crate::contract_streams!($fixture);
@@ -227,7 +227,7 @@ macro_rules! contract_tables {
 macro_rules! contract_tests {
     ($suite:ident, $fixture:expr, $($name:ident)+) => {
         mod $suite {
-            #[allow(unused_imports)]
+            #[allow(unused_imports, reason = "which of them are used depends on the suites that are asked for")]
             use super::*;
             $(
                 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -207,13 +207,13 @@ impl Actor {
                     Err(Gone)
                 }
             };
-            if sent.is_err() && client.is_closed() {
+            let topic = format!("chat:{}", of_one_chat[0].chat);
+            if sent.is_err() || client.leave(&topic).await.is_err() {
                 // The rest of the drafts was never tried on this connection.
                 let tried = of_one_chat[0].chat.clone();
                 self.unanswered.extend(drafts.iter().filter(|draft| draft.chat > tried).cloned());
                 return Err(Gone);
             }
-            client.leave(&format!("chat:{}", of_one_chat[0].chat)).await?;
         }
         Ok(())
     }

@@ -5,18 +5,18 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use roost_storage::{PendingKey, PendingPage, StorageError};
-use tracing::{debug, warn};
+use roost_storage::{PendingKey, PendingPage};
 
 use crate::hub::{Link, Row};
 use crate::node::Node;
+use crate::retry::retry;
 
 /// Rows pushed before their confirmation is waited for.
 const PAGE: usize = 64;
-const RETRY_MIN: Duration = Duration::from_millis(50);
-const RETRY_MAX: Duration = Duration::from_secs(2);
 /// How long to wait for the same user's closing connection on another gateway, whose rows come first.
 const CLOSING_WAIT: Duration = Duration::from_secs(5);
+/// How often to look whether it is still there.
+const CLOSING_AGAIN: Duration = Duration::from_millis(50);
 /// How long an ended connection may take to delete what was confirmed. What stays is replayed once more.
 const END_TIMEOUT: Duration = Duration::from_secs(5);
 
@@ -140,7 +140,7 @@ async fn next_page(
     next: Option<PendingKey>,
 ) -> PendingPage {
     if !confirmed.is_empty() {
-        let deleted = retry(|| node.storage.pending.delete(&link.user, &confirmed)).await;
+        let deleted = retry("delete pending", || node.storage.pending.delete(&link.user, &confirmed)).await;
         node.metrics.confirmed_pending.inc_by(deleted);
     }
     match next {
@@ -150,35 +150,19 @@ async fn next_page(
 }
 
 async fn read(node: &Node, link: &Link, after: Option<&PendingKey>) -> PendingPage {
-    retry(|| node.storage.pending.page(&link.user, after, PAGE)).await
+    retry("read pending", || node.storage.pending.page(&link.user, after, PAGE)).await
 }
 
 /// Waits until no connection of the user is closing on another gateway.
 async fn closed_elsewhere(node: &Node, link: &Link) {
     let users = [link.user.clone()];
     loop {
-        let sessions = retry(|| node.storage.sessions.look_up(&users)).await;
+        let sessions = retry("look up sessions", || node.storage.sessions.look_up(&users)).await;
         let is_closing =
             sessions.iter().flatten().any(|session| session.is_closing() && session.connection.gateway != node.id);
         if !is_closing {
             return;
         }
-        tokio::time::sleep(RETRY_MIN).await;
-    }
-}
-
-async fn retry<T, F>(mut call: impl FnMut() -> F) -> T
-where
-    F: Future<Output = Result<T, StorageError>>,
-{
-    let mut pause = RETRY_MIN;
-    loop {
-        match call().await {
-            Ok(value) => return value,
-            Err(error) if error.is_transient() => debug!(%error, "pending unavailable, trying again"),
-            Err(error) => warn!(%error, "pending failed, trying again"),
-        }
-        tokio::time::sleep(pause).await;
-        pause = (pause * 2).min(RETRY_MAX);
+        tokio::time::sleep(CLOSING_AGAIN).await;
     }
 }

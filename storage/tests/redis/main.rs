@@ -10,7 +10,6 @@ mod misfits;
 mod redirects;
 mod samples;
 mod server;
-mod throughput;
 
 use std::sync::OnceLock;
 
