@@ -207,7 +207,7 @@ while [ $# -gt 0 ]; do
 done
 
 [ -e "$jars/complete" ] || [ "$command" = archive ] ||
-  die "Cassandra is not in the cache: run deploy/dev/tools.sh cassandra"
+  die "Cassandra is not in the cache: run \`make tools\`"
 if [ "$command" = run ] || [ "$command" = start ]; then
   mkdir -p "$dir"
   printf '%s\n' ${given[@]+"${given[@]}"} | sed '/^$/d' >"$dir/options"

@@ -6,20 +6,16 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
+use roost_harness::eventually_blocking;
+use roost_harness::redis::{Cluster, SINGLE, Server, Software, Watched};
 use roost_storage::redis::{Durability, RedisConfig, RedisStorage};
 use roost_storage::{
     Acquired, ChatId, DedupeKey, GatewayId, MailboxItem, MailboxPosition, NewEvent, Position, Put, Refusal, Sequence,
     StorageError, WorkerId,
 };
 
-use crate::arrangements::{Cluster, SINGLE, Watched};
 use crate::fixture::{config, open};
 use crate::samples::{all_entries, append, append_until_done, new_chat, new_user, said};
-use crate::server::{Server, Software};
-
-fn url(server: &Server) -> String {
-    format!("redis://127.0.0.1:{}", server.port)
-}
 
 fn causes(error: &StorageError) -> String {
     let mut causes = error.to_string();
@@ -118,9 +114,9 @@ async fn a_repetition_is_not_acknowledged_before_the_first_attempt_is_replicated
     for software in [Software::Redis, Software::Valkey] {
         let primary = Server::start(software, &["--repl-diskless-sync-delay", "0"]);
         let replica = Server::start(software, &["--replicaof", "127.0.0.1", &primary.port.to_string()]);
-        crate::server::eventually("it follows", || primary.command("INFO replication").contains("state=online"));
+        eventually_blocking("it follows", || primary.command("INFO replication").contains("state=online"));
         let config =
-            RedisConfig { command_timeout: Duration::from_millis(500), ..config(&url(&primary), Durability::Replica) };
+            RedisConfig { command_timeout: Duration::from_millis(500), ..config(&primary.url(), Durability::Replica) };
         let store = eventually_open(&config).await;
         let event = said(&new_chat(), "once");
         append_until_done(&*store.log(), &said(&new_chat(), "before")).await;
@@ -141,7 +137,7 @@ async fn a_repetition_is_not_acknowledged_before_the_first_attempt_is_replicated
 #[tokio::test(flavor = "multi_thread")]
 async fn scripts_that_the_server_has_forgotten_are_given_again() {
     let server = Server::start(Software::Redis, SINGLE);
-    let store = open(&config(&url(&server), Durability::Aof)).await.unwrap();
+    let store = open(&config(&server.url(), Durability::Aof)).await.unwrap();
     let (log, chat) = (store.log(), new_chat());
     for n in 0..5 {
         server.command("SCRIPT FLUSH");
@@ -157,7 +153,7 @@ async fn scripts_that_the_server_has_forgotten_are_given_again() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_restarted_server_is_used_again_and_readers_load_their_position() {
     let mut server = Server::start(Software::Redis, SINGLE);
-    let config = RedisConfig { command_timeout: Duration::from_secs(1), ..config(&url(&server), Durability::Aof) };
+    let config = RedisConfig { command_timeout: Duration::from_secs(1), ..config(&server.url(), Durability::Aof) };
     let store = open(&config).await.unwrap();
     let (log, chat) = (store.log(), new_chat());
     let partition = log.partitions().of(&chat);
@@ -184,7 +180,7 @@ async fn a_restarted_server_is_used_again_and_readers_load_their_position() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_server_that_refuses_writes_is_used_again_when_it_takes_them() {
     let server = Server::start(Software::Redis, SINGLE);
-    let store = open(&config(&url(&server), Durability::Aof)).await.unwrap();
+    let store = open(&config(&server.url(), Durability::Aof)).await.unwrap();
     let log = store.log();
     for (refuse, accept, because) in [
         ("CONFIG SET min-replicas-to-write 1", "CONFIG SET min-replicas-to-write 0", "NOREPLICAS"),
@@ -202,7 +198,7 @@ async fn a_server_that_refuses_writes_is_used_again_when_it_takes_them() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_server_that_hangs_is_given_up_in_time_and_used_again() {
     let server = Server::start(Software::Redis, SINGLE);
-    let config = RedisConfig { command_timeout: Duration::from_millis(300), ..config(&url(&server), Durability::Aof) };
+    let config = RedisConfig { command_timeout: Duration::from_millis(300), ..config(&server.url(), Durability::Aof) };
     let store = open(&config).await.unwrap();
     let (log, chat) = (store.log(), new_chat());
     let partition = log.partitions().of(&chat);
@@ -227,7 +223,7 @@ async fn a_server_that_hangs_is_given_up_in_time_and_used_again() {
 async fn a_server_that_can_not_save_is_used_again_when_it_can() {
     let server = Server::start(Software::Redis, SINGLE);
     server.command("CONFIG SET save \"3600 1\"");
-    let store = open(&config(&url(&server), Durability::Aof)).await.unwrap();
+    let store = open(&config(&server.url(), Durability::Aof)).await.unwrap();
     let (log, event) = (store.log(), said(&new_chat(), "patient"));
     server.let_save(false);
     assert_unavailable(append(&*log, &event).await, "MISCONF");
@@ -239,7 +235,7 @@ async fn a_server_that_can_not_save_is_used_again_when_it_can() {
 async fn nothing_is_acknowledged_while_the_append_only_file_is_off() {
     for software in [Software::Redis, Software::Valkey] {
         let server = Server::start(software, SINGLE);
-        let store = open(&config(&url(&server), Durability::Aof)).await.unwrap();
+        let store = open(&config(&server.url(), Durability::Aof)).await.unwrap();
         let (log, chat) = (store.log(), new_chat());
         append(&*log, &said(&chat, "before")).await.unwrap();
         server.command("CONFIG SET appendonly no");
@@ -259,7 +255,7 @@ async fn nothing_is_acknowledged_while_the_append_only_file_is_off() {
 #[tokio::test(flavor = "multi_thread")]
 async fn sequences_and_dedupe_keys_survive_a_clock_that_goes_back() {
     let server = Server::start(Software::Redis, SINGLE);
-    let config = config(&url(&server), Durability::Aof);
+    let config = config(&server.url(), Durability::Aof);
     let store = open(&config).await.unwrap();
     let (log, chat) = (store.log(), new_chat());
     let partition = log.partitions().of(&chat).0;
@@ -284,7 +280,7 @@ async fn sequences_and_dedupe_keys_survive_a_clock_that_goes_back() {
 #[tokio::test(flavor = "multi_thread")]
 async fn two_stores_never_hold_one_partition() {
     let server = Server::start(Software::Redis, SINGLE);
-    let config = config(&url(&server), Durability::Aof);
+    let config = config(&server.url(), Durability::Aof);
     let stores = [open(&config).await.unwrap(), open(&config).await.unwrap()];
     let ttl = Duration::from_secs(60);
     let race = stores.iter().map(|store| {
@@ -310,7 +306,7 @@ async fn two_stores_never_hold_one_partition() {
 #[tokio::test(flavor = "multi_thread")]
 async fn the_mailbox_of_a_claimed_gateway_takes_nothing() {
     let server = Server::start(Software::Redis, SINGLE);
-    let store = open(&config(&url(&server), Durability::Aof)).await.unwrap();
+    let store = open(&config(&server.url(), Durability::Aof)).await.unwrap();
     let (mailboxes, sessions, gateway) = (store.mailboxes(), store.sessions(), GatewayId::random());
     mailboxes.open(&gateway).await.unwrap();
     sessions.gateway_up(&gateway, Duration::from_millis(30)).await.unwrap();
@@ -329,7 +325,7 @@ async fn the_mailbox_of_a_claimed_gateway_takes_nothing() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_session_left_over_from_a_forgotten_gateway_is_removed_by_a_look_up() {
     let server = Server::start(Software::Redis, SINGLE);
-    let config = config(&url(&server), Durability::Aof);
+    let config = config(&server.url(), Durability::Aof);
     let store = open(&config).await.unwrap();
     let (user, gateway) = (new_user(), GatewayId::random());
     let key = format!("{}{{u:{user}}}sessions", config.key_prefix);
@@ -344,7 +340,7 @@ async fn a_session_left_over_from_a_forgotten_gateway_is_removed_by_a_look_up() 
 #[tokio::test(flavor = "multi_thread")]
 async fn dedupe_keys_expire_with_their_window() {
     let server = Server::start(Software::Redis, SINGLE);
-    let config = config(&url(&server), Durability::Aof);
+    let config = config(&server.url(), Durability::Aof);
     let store = RedisStorage::open(&config, Duration::from_secs(1)).await.unwrap();
     let (log, event) = (store.log(), said(&new_chat(), "once"));
     let first = append(&*log, &event).await.unwrap();

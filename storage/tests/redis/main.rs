@@ -3,32 +3,29 @@
 
 #![allow(clippy::unwrap_used, reason = "all of it is a test")]
 
-mod arrangements;
 mod failures;
 mod fixture;
 mod misfits;
 mod redirects;
 mod samples;
-mod server;
 
 use std::sync::OnceLock;
 
+use roost_harness::redis::{Cluster, SINGLE, Server, Software, Watched};
 use roost_storage::redis::Durability;
 
-use arrangements::{Cluster, SINGLE, Watched};
 use fixture::{Both, config};
-use server::{Server, Software};
 
 async fn on_redis() -> Both {
     static SERVER: OnceLock<Server> = OnceLock::new();
     let server = SERVER.get_or_init(|| Server::start(Software::Redis, SINGLE));
-    Both::open(&config(&format!("redis://127.0.0.1:{}", server.port), Durability::Aof)).await
+    Both::open(&config(&server.url(), Durability::Aof)).await
 }
 
 async fn on_valkey() -> Both {
     static SERVER: OnceLock<Server> = OnceLock::new();
     let server = SERVER.get_or_init(|| Server::start(Software::Valkey, SINGLE));
-    Both::open(&config(&format!("redis://127.0.0.1:{}", server.port), Durability::Aof)).await
+    Both::open(&config(&server.url(), Durability::Aof)).await
 }
 
 /// With a replica that confirms every write, after the first primary has been replaced.

@@ -5,17 +5,13 @@ use std::num::NonZeroU16;
 use std::path::Path;
 use std::time::Duration;
 
+use roost_harness::free_port;
+use roost_harness::redis::{SINGLE, Server, Software};
 use roost_storage::redis::{Durability, OpenError, RedisConfig, RedisUrl};
 use roost_storage::{GatewayId, MailboxItem, MailboxPosition, Position, Put, Registration};
 
-use crate::arrangements::SINGLE;
 use crate::fixture::{config, open};
 use crate::samples::{append, new_chat, new_user, said, session};
-use crate::server::{Server, Software, free_port};
-
-fn url(server: &Server) -> String {
-    format!("redis://127.0.0.1:{}", server.port)
-}
 
 async fn refusal(config: &RedisConfig) -> OpenError {
     match open(config).await {
@@ -27,7 +23,7 @@ async fn refusal(config: &RedisConfig) -> OpenError {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_server_that_may_evict_is_refused_unless_its_policy_is_named() {
     let server = Server::start(Software::Valkey, &["--maxmemory-policy", "allkeys-lru"]);
-    let config = config(&url(&server), Durability::Memory);
+    let config = config(&server.url(), Durability::Memory);
     let error = refusal(&config).await;
     assert!(matches!(&error, OpenError::Evicts { found } if found == "allkeys-lru"), "{error}");
     let other = RedisConfig { allow_eviction_policy: Some("volatile-lru".into()), ..config.clone() };
@@ -41,7 +37,7 @@ async fn a_server_that_may_evict_is_refused_unless_its_policy_is_named() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_server_without_an_append_only_file_is_refused_where_one_is_asked_for() {
     let server = Server::start(Software::Redis, &[]);
-    let aof = config(&url(&server), Durability::Aof);
+    let aof = config(&server.url(), Durability::Aof);
     assert!(matches!(refusal(&aof).await, OpenError::NoAppendOnlyFile));
     open(&RedisConfig { durability: Durability::Memory, ..aof }).await.unwrap();
 }
@@ -50,17 +46,17 @@ async fn a_server_without_an_append_only_file_is_refused_where_one_is_asked_for(
 async fn a_server_that_answers_before_it_writes_its_file_must_say_when_it_has() {
     let everysec = ["--appendonly", "yes", "--appendfsync", "everysec"];
     let server = Server::start(Software::Redis, &everysec);
-    let error = refusal(&config(&url(&server), Durability::Aof)).await;
+    let error = refusal(&config(&server.url(), Durability::Aof)).await;
     assert!(matches!(&error, OpenError::SyncsLate { found } if found == "everysec"), "{error}");
     let server = Server::start(Software::Valkey, &everysec);
-    let store = open(&config(&url(&server), Durability::Aof)).await.unwrap();
+    let store = open(&config(&server.url(), Durability::Aof)).await.unwrap();
     append(&*store.log(), &said(&new_chat(), "within a second or so")).await.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_store_keeps_its_number_of_partitions() {
     let server = Server::start(Software::Redis, SINGLE);
-    let first = config(&url(&server), Durability::Aof);
+    let first = config(&server.url(), Durability::Aof);
     open(&first).await.unwrap();
     let second = RedisConfig { partitions: NonZeroU16::new(17).unwrap(), ..first.clone() };
     assert!(matches!(refusal(&second).await, OpenError::Partitions { stored: 16, configured: 17 }));
@@ -88,7 +84,7 @@ async fn a_wrong_password_is_no_transient_refusal() {
         std::fs::write(&file, format!("{text}\n")).unwrap();
         Some(file)
     };
-    let config = config(&url(&server), Durability::Memory);
+    let config = config(&server.url(), Durability::Memory);
     for wrong in [None, password("wrong")] {
         let error = refusal(&RedisConfig { password_file: wrong, ..config.clone() }).await;
         assert!(matches!(error, OpenError::Refused(_)), "{error:?}");

@@ -2,13 +2,12 @@
 
 use std::time::Duration;
 
+use roost_harness::redis::{Cluster, Software};
 use roost_storage::redis::Durability;
 use roost_storage::{GatewayId, Registration, UserId};
 
-use crate::arrangements::Cluster;
 use crate::fixture::{config, open};
 use crate::samples::{new_user, session};
-use crate::server::Software;
 
 fn slot_of(cluster: &Cluster, prefix: &str, user: &UserId) -> u16 {
     let answer = cluster.servers[0].command(&format!("CLUSTER KEYSLOT {prefix}{{u:{user}}}sessions"));

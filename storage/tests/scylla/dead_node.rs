@@ -5,10 +5,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
+use roost_harness::cassandra::{Cassandra, network};
 use roost_storage::scylla::{ScyllaConfig, ScyllaStorage, migrate};
 use roost_storage::{Change, ChatId, Chats, Message, Pending, PendingKey, Sequence, StorageError, UserId};
-
-use super::server::{Cassandra, network};
 
 const WRITERS: usize = 6;
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(5);
@@ -139,7 +138,7 @@ async fn the_quorum_goes_and_comes_back(server: &Arc<Cassandra>, storage: &Scyll
 async fn a_dead_node_of_three_loses_nothing_and_brings_nothing_back() {
     let started = Cassandra::start(network(), 3, &["--sync", "batch"]);
     let server = Arc::new(started.unwrap_or_else(|problem| panic!("{problem}")));
-    let config = ScyllaConfig { request_timeout: REQUEST_TIMEOUT, ..server.config("roost") };
+    let config = ScyllaConfig { request_timeout: REQUEST_TIMEOUT, ..super::config(&server, "roost") };
     // Each through another node.
     let migrations = server.nodes().into_iter().map(|node| {
         let config = ScyllaConfig { nodes: vec![node], ..config.clone() };

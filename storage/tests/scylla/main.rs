@@ -6,20 +6,34 @@
 
 #![allow(clippy::unwrap_used, reason = "all of it is a test")]
 
+mod certificates;
 mod cql;
 mod dead_node;
 mod members;
 mod migrations;
 mod rows;
 mod security;
-mod server;
 mod shared;
 
+use roost_harness::cassandra::Cassandra;
 use roost_storage::Storage;
 use roost_storage::contract::{Fixture, MAILBOX_ENTRIES_MAX, PARTITION_ENTRIES_MAX};
 use roost_storage::embedded::{Embedded, EmbeddedConfig};
+use roost_storage::scylla::{Replication, ScyllaConfig};
 
 use self::shared::shared;
+
+/// How to use the servers.
+fn config(server: &Cassandra, keyspace: &str) -> ScyllaConfig {
+    let nodes = server.nodes();
+    let copies = u16::try_from(nodes.len()).unwrap();
+    ScyllaConfig {
+        nodes,
+        keyspace: keyspace.into(),
+        replication: Replication::Factor(copies),
+        ..ScyllaConfig::default()
+    }
+}
 
 /// Pending, history and chats on Cassandra, the rest embedded.
 struct Combined {

@@ -4,7 +4,7 @@ use std::error::Error;
 
 use roost_storage::scylla::{ScyllaConfig, ScyllaError, ScyllaStorage, migrate};
 
-use super::server::certificates;
+use super::certificates::certificates;
 use super::shared::shared;
 
 /// The error and its causes.

@@ -3,12 +3,13 @@
 use std::path::PathBuf;
 use std::sync::OnceLock;
 
+use roost_harness::cassandra::{Cassandra, network};
 use roost_storage::scylla::{Consistency, ScyllaConfig, ScyllaStorage, migrate};
 use tempfile::TempDir;
 use tokio::runtime::Runtime;
 
+use super::certificates::certificates;
 use super::cql::Cql;
-use super::server::{Cassandra, certificates, network};
 
 pub(crate) struct Shared {
     /// How to use the keyspace.
@@ -45,7 +46,7 @@ impl Shared {
             password_file: Some(password_file),
             ca_file: Some(files.path().join("ca.pem")),
             consistency: Consistency::LocalQuorum,
-            ..server.config("roost")
+            ..super::config(&server, "roost")
         };
         let runtime = Runtime::new().unwrap();
         let (storage, cql) = runtime.block_on(async {

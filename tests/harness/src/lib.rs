@@ -1,6 +1,8 @@
-//! What the whole-system tests stand on: real nodes as child processes, clients that speak the wire, and a checker that
+//! What the whole-system tests stand on: real nodes and real
+//! Redis and Cassandra servers as child processes, clients that speak the wire, and a checker that
 //! compares what was sent with what was seen. Shares no code with the server, so that no mistake can be made twice.
 
+pub mod cassandra;
 pub mod checker;
 pub mod client;
 mod eventually;
@@ -8,9 +10,10 @@ mod frame;
 mod http;
 mod node;
 mod raw;
+pub mod redis;
 
 pub use client::{Client, Connect, Refused};
-pub use eventually::{PATIENCE, eventually};
+pub use eventually::{PATIENCE, eventually, eventually_blocking, free_port};
 pub use frame::{Frame, Version};
 pub use http::{Answer, request};
 pub use node::{Node, NodeOptions, StartFailure};
