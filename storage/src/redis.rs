@@ -5,7 +5,7 @@
 //! `router` sends it to the primary that owns the slot, over a `lane`: one connection whose pipelines are closed by a
 //! wait for durability. `readers` wait for entries, each on a connection to itself.
 //!
-//! A user of the servers needs: `INFO`, `SCRIPT LOAD`, `EVALSHA` and what the scripts call, the commands of streams,
+//! A user of the servers needs: `INFO`, `SCRIPT LOAD`, `EVALSHA` and what the scripts call, `SETRANGE`, the commands of streams,
 //! hashes, sets and sorted sets, `PUBLISH` and `SUBSCRIBE`, `WAIT` or `WAITAOF` (on Redis 7.0 `CONFIG GET` instead), and in
 //! a Cluster `CLUSTER SLOTS`.
 
@@ -14,6 +14,7 @@ mod connect;
 mod endpoint;
 mod error;
 mod event_log;
+mod files;
 mod keys;
 mod lane;
 mod mailboxes;
@@ -29,6 +30,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use futures_util::future::try_join_all;
 use redis::Value;
 use tokio::sync::Notify;
 
@@ -42,7 +44,7 @@ use self::lane::{Counts, Shared};
 use self::readers::Readers;
 use self::records::{FORMAT_VERSION, fixed, text};
 use self::router::Router;
-use crate::{Chats, EventLog, History, Mailboxes, Partitions, Pending, Sessions, Signals, Storage};
+use crate::{Chats, EventLog, History, Mailboxes, Partitions, Pending, Sessions, Signals, Storage, StorageError};
 
 /// A store in Redis. Dropping it and everything made from it closes its connections.
 pub struct RedisStorage {
@@ -151,6 +153,30 @@ impl RedisStorage {
             chats,
             signals: self.signals(),
         }
+    }
+
+    /// Whether every primary takes writes and makes them durable: for readiness. Changes nothing.
+    ///
+    /// # Errors
+    /// [`StorageError::Unavailable`] with the reason.
+    pub async fn check(&self) -> Result<(), StorageError> {
+        let topology = self.router.topology();
+        let mut checked = Vec::new();
+        let mut checks = Vec::new();
+        for partition in self.log.partitions().all() {
+            let key = self.log.keys.cursor(partition);
+            let owner = topology.owner(keys::slot(&key));
+            if checked.contains(&owner) {
+                continue;
+            }
+            checked.push(owner);
+            // Writes nothing, also when there is no such key, but is refused whenever a write would be.
+            let mut command = redis::cmd("SETRANGE");
+            command.arg(&key).arg(0).arg("");
+            checks.push(async move { self.router.write_plain(&key, command).await.and_then(answered) });
+        }
+        try_join_all(checks).await?;
+        Ok(())
     }
 
     /// What was done.

@@ -23,6 +23,7 @@ mod statements;
 mod tls;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use self::client::Client;
 pub use self::client::ScyllaStats;
@@ -43,11 +44,11 @@ pub struct ScyllaStorage {
 }
 
 impl ScyllaStorage {
-    /// Connects to a cluster whose keyspace is [`migrate`]d.
+    /// Connects to a cluster whose keyspace is [`migrate`]d. `pending_ttl`: how long a notification stays pending.
     ///
     /// # Errors
     /// [`ScyllaError`], each a sentence that says what to do. Some pass: see [`ScyllaError::is_transient`].
-    pub async fn open(config: &ScyllaConfig) -> Result<Self, ScyllaError> {
+    pub async fn open(config: &ScyllaConfig, pending_ttl: Duration) -> Result<Self, ScyllaError> {
         let session = session::connect(config, Some(&config.keyspace), config.request_timeout).await?;
         migrations::check(config, &session).await?;
         let statements = Statements::prepare(&session).await.map_err(|error| ScyllaError::Statement {
@@ -57,7 +58,7 @@ impl ScyllaStorage {
         })?;
         let client = Arc::new(Client::new(session, statements, config.concurrency_max, config.request_timeout));
         Ok(Self {
-            pending: Arc::new(pending::Notifications::new(client.clone(), config::seconds(config.pending_ttl))),
+            pending: Arc::new(pending::Notifications::new(client.clone(), config::seconds(pending_ttl))),
             history: Arc::new(history::Rows::new(client.clone(), config::seconds(config.history_ttl))),
             chats: Arc::new(chats::Members::new(client.clone())),
             client,

@@ -8,6 +8,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize, Serializer};
 
 use super::endpoint::{Endpoint, Mode};
+use super::files;
 use crate::{Fault, Faults, duration_text};
 
 /// When a write counts as done.
@@ -158,6 +159,11 @@ impl RedisConfig {
         faults.found()
     }
 
+    /// What is wrong with the files it names.
+    pub fn file_faults(&self) -> Vec<Fault> {
+        files::faults(self)
+    }
+
     fn check_endpoint(&self, endpoint: &Endpoint, faults: &mut Faults) {
         let twice = endpoint.password.is_some() && self.password_file.is_some();
         faults.check("password_file", !twice, "the password is in redis.url already");
@@ -191,6 +197,24 @@ mod tests {
             assert!(!format!("{config:?}").contains("cr:et") && !format!("{config:?}").contains("secret"));
             assert_eq!(serde_json::to_value(&config).unwrap()["url"], printed);
         }
+    }
+
+    #[test]
+    fn files_that_can_not_be_used_are_told() {
+        let dir = tempfile::tempdir().unwrap();
+        let (empty, good) = (dir.path().join("empty"), dir.path().join("good"));
+        std::fs::write(&empty, "\n").unwrap();
+        std::fs::write(&good, "secret\n").unwrap();
+        let config = RedisConfig {
+            password_file: Some(empty),
+            sentinel_password_file: Some(good),
+            ca_file: Some(dir.path().join("none")),
+            ..RedisConfig::default()
+        };
+        let faults = config.file_faults();
+        let keys: Vec<_> = faults.iter().map(|fault| fault.key.as_str()).collect();
+        assert_eq!(keys, ["redis.password_file", "redis.ca_file"]);
+        assert!(!faults.iter().any(|fault| fault.problem.contains("secret")));
     }
 
     #[test]

@@ -15,6 +15,7 @@ use redis::{
 use super::config::{Durability, RedisConfig};
 use super::endpoint::{Address, Endpoint};
 use super::error::{Fault, OpenError, Unfit, answered};
+use super::files::Files;
 use super::records::{text, texts};
 use super::scripts::{Digests, load_commands};
 
@@ -54,28 +55,18 @@ pub(super) struct Server {
 impl Connector {
     /// Reads the files that the configuration names.
     pub(super) fn new(config: &RedisConfig, endpoint: &Endpoint) -> Result<Self, OpenError> {
-        let password = match &config.password_file {
-            Some(file) => Some(read_secret("redis.password_file", file)?),
-            None => endpoint.password.clone(),
-        };
-        let sentinel_password = config.sentinel_password_file.as_ref();
-        let sentinel_password =
-            sentinel_password.map(|file| read_secret("redis.sentinel_password_file", file)).transpose()?;
-        let root_cert = match &config.ca_file {
-            Some(path) => Some(std::fs::read(path).map_err(|error| unusable("redis.ca_file", path, error))?),
-            None => None,
-        };
+        let files = Files::read(config)?;
         if endpoint.tls {
             // One crypto library in the build; an error says that the process has chosen already.
             let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
         }
         Ok(Self {
             username: endpoint.username.clone(),
-            password,
-            sentinel_password,
+            password: files.password.or_else(|| endpoint.password.clone()),
+            sentinel_password: files.sentinel_password,
             database: endpoint.database,
             tls: endpoint.tls,
-            certificates: TlsCertificates { client_tls: None, root_cert },
+            certificates: TlsCertificates { client_tls: None, root_cert: files.authorities },
             command_timeout: config.command_timeout,
             durability: config.durability,
             allowed_eviction_policy: config.allow_eviction_policy.clone(),
@@ -248,19 +239,6 @@ pub(super) async fn send(connection: &mut MultiplexedConnection, pipeline: &Pipe
         return Err(Fault::Answer("a pipeline"));
     }
     Ok(answers)
-}
-
-fn read_secret(key: &'static str, path: &std::path::Path) -> Result<String, OpenError> {
-    let secret = std::fs::read_to_string(path).map_err(|error| unusable(key, path, error))?;
-    let secret = secret.trim_end_matches(['\r', '\n']);
-    if secret.is_empty() {
-        return Err(unusable(key, path, io::Error::new(io::ErrorKind::InvalidData, "it is empty")));
-    }
-    Ok(secret.to_owned())
-}
-
-fn unusable(key: &'static str, path: &std::path::Path, error: io::Error) -> OpenError {
-    OpenError::File { key, path: path.to_owned(), source: Box::new(error) }
 }
 
 #[cfg(test)]

@@ -127,7 +127,9 @@ pub enum OpenError {
     #[error("Redis is unavailable")]
     Unavailable(#[source] Box<dyn std::error::Error + Send + Sync>),
     /// The server does not know the user or the password, or the user may not do what is needed.
-    #[error("Redis refuses the user or the password")]
+    #[error(
+        "Redis refuses the user or the password, or what the user needs to do: check redis.url, redis.password_file and the user's rights"
+    )]
     Refused(#[source] Box<dyn std::error::Error + Send + Sync>),
     /// The server may delete any key when memory is short.
     #[error(

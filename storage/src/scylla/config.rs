@@ -23,7 +23,7 @@ pub enum Consistency {
     One,
 }
 
-/// `[scylla]`. Durations are written `"3s"`.
+/// `[scylla]`. Durations are written `"3s"`. How long a notification stays pending is `chats.pending_ttl`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct ScyllaConfig {
@@ -57,10 +57,6 @@ pub struct ScyllaConfig {
     /// Requests of this process under way at once. Too low: it waits while the cluster idles. Too high: a burst
     /// overloads the cluster.
     pub concurrency_max: usize,
-    /// How long a notification stays pending. Too low: who was on holiday misses messages. Too high: users who never
-    /// come back take room.
-    #[serde(with = "duration_text")]
-    pub pending_ttl: Duration,
     /// How long a message stays in the history; `"0s"` is for ever.
     #[serde(with = "duration_text")]
     pub history_ttl: Duration,
@@ -81,7 +77,6 @@ impl Default for ScyllaConfig {
             request_timeout: Duration::from_secs(3),
             connect_timeout: Duration::from_secs(3),
             concurrency_max: 256,
-            pending_ttl: Duration::from_hours(30 * 24),
             history_ttl: Duration::ZERO,
         }
     }
@@ -122,7 +117,6 @@ impl ScyllaConfig {
         faults.duration("request_timeout", self.request_timeout, Duration::from_millis(100)..=Duration::from_secs(60));
         faults.duration("connect_timeout", self.connect_timeout, Duration::from_millis(100)..=Duration::from_secs(60));
         faults.number("concurrency_max", self.concurrency_max, 1..=100_000);
-        faults.duration("pending_ttl", self.pending_ttl, Duration::from_secs(60)..=TTL_MAX);
         if !self.history_ttl.is_zero() {
             faults.duration("history_ttl", self.history_ttl, Duration::from_secs(60)..=TTL_MAX);
         }
@@ -180,7 +174,7 @@ mod tests {
         assert_eq!(config.file_faults(), []);
         let json = serde_json::to_value(&config).unwrap();
         assert_eq!(json["consistency"], "LOCAL_QUORUM");
-        assert_eq!(json["pending_ttl"], "720h");
+        assert_eq!(json["history_ttl"], "0s");
         assert_eq!(serde_json::from_value::<ScyllaConfig>(json).unwrap(), config);
     }
 
@@ -200,7 +194,6 @@ mod tests {
         assert_eq!(faulty(|config| config.request_timeout = Duration::ZERO), ["scylla.request_timeout"]);
         assert_eq!(faulty(|config| config.connect_timeout = Duration::ZERO), ["scylla.connect_timeout"]);
         assert_eq!(faulty(|config| config.concurrency_max = 0), ["scylla.concurrency_max"]);
-        assert_eq!(faulty(|config| config.pending_ttl = Duration::ZERO), ["scylla.pending_ttl"]);
         assert_eq!(faulty(|config| config.history_ttl = Duration::from_secs(1)), ["scylla.history_ttl"]);
     }
 

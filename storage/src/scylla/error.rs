@@ -6,11 +6,18 @@ use std::error::Error;
 #[derive(Debug, thiserror::Error)]
 pub enum ScyllaError {
     /// No node could be connected to.
-    #[error("none of the ScyllaDB nodes {nodes} can be used: check scylla.nodes, the network, TLS and the password")]
+    #[error("none of the ScyllaDB nodes {nodes} can be used: check scylla.nodes, the network and TLS")]
     Unreachable {
         /// What was tried.
         nodes: String,
         /// Why the last one could not.
+        #[source]
+        source: Box<dyn Error + Send + Sync>,
+    },
+    /// The cluster does not let the user in.
+    #[error("the ScyllaDB cluster refuses the user or the password: check scylla.username and scylla.password_file")]
+    Refused {
+        /// What the server says.
         #[source]
         source: Box<dyn Error + Send + Sync>,
     },

@@ -6,7 +6,10 @@ use std::time::Duration;
 use scylla::client::execution_profile::ExecutionProfile;
 use scylla::client::session::Session;
 use scylla::client::session_builder::SessionBuilder;
-use scylla::errors::{NewSessionError, UseKeyspaceError};
+use scylla::errors::{
+    ConnectionError, ConnectionPoolError, ConnectionSetupRequestErrorKind, DbError, MetadataError, NewSessionError,
+    UseKeyspaceError,
+};
 use scylla::policies::load_balancing::DefaultPolicy;
 use scylla::policies::speculative_execution::SimpleSpeculativeExecutionPolicy;
 use scylla::statement;
@@ -77,8 +80,24 @@ fn not_connected(config: &ScyllaConfig, error: NewSessionError) -> ScyllaError {
         NewSessionError::UseKeyspaceError(UseKeyspaceError::RequestError(error)) => {
             ScyllaError::NoKeyspace { keyspace: config.keyspace.clone(), source: Box::new(error) }
         }
+        error if is_authentication(&error) => ScyllaError::Refused { source: Box::new(error) },
         error => ScyllaError::Unreachable { nodes: config.nodes.join(", "), source: Box::new(error) },
     }
+}
+
+/// Whether the last node that was tried does not know the user or the password, or wants one.
+fn is_authentication(error: &NewSessionError) -> bool {
+    let NewSessionError::MetadataError(MetadataError::ConnectionPoolError(ConnectionPoolError::Broken {
+        last_connection_error: ConnectionError::ConnectionSetupRequestError(refused),
+    })) = error
+    else {
+        return false;
+    };
+    matches!(
+        refused.get_error(),
+        ConnectionSetupRequestErrorKind::DbError(DbError::AuthenticationError, _)
+            | ConnectionSetupRequestErrorKind::MissingAuthentication
+    )
 }
 
 /// With a wrong name the driver finds no node for any request, and does not say why.

@@ -111,7 +111,7 @@ fn write_certificates(dir: &Path) {
 }
 
 /// The rules documented for a user of Roost, but for `WAITAOF`, which Redis 7.0 does not know.
-const USER: &str = "user roost on >se%cret ~test-* &test-* -@all +info +script|load +evalsha +time +wait +config|get \
+const USER: &str = "user roost on >se%cret ~test-* &test-* -@all +info +script|load +evalsha +setrange +time +wait +config|get \
      +@stream +@hash +@set +@sortedset +get +set +exists +del +persist +pexpire +pexpireat +ping +publish +subscribe +unsubscribe";
 
 #[tokio::test(flavor = "multi_thread")]
@@ -158,6 +158,7 @@ async fn tls_and_a_user_with_only_the_documented_rights_are_enough() {
     store.mailboxes().remove(&gateway).await.unwrap();
     store.sessions().forget_gateway(&gateway).await.unwrap();
     store.signals().subscribe(&gateway).await.unwrap();
+    store.check().await.unwrap();
 
     let system = RedisConfig { ca_file: None, ..config };
     assert!(matches!(refusal(&system).await, OpenError::Unavailable(_)), "an unknown authority is not believed");

@@ -9,6 +9,8 @@ use roost_harness::cassandra::{Cassandra, network};
 use roost_storage::scylla::{ScyllaConfig, ScyllaStorage, migrate};
 use roost_storage::{Change, ChatId, Chats, Message, Pending, PendingKey, Sequence, StorageError, UserId};
 
+use super::shared::PENDING_TTL;
+
 const WRITERS: usize = 6;
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(5);
 /// Rows stored between one event and the next.
@@ -147,7 +149,7 @@ async fn a_dead_node_of_three_loses_nothing_and_brings_nothing_back() {
     for migration in migrations.collect::<Vec<_>>() {
         migration.await.unwrap().unwrap();
     }
-    let storage = ScyllaStorage::open(&config).await.unwrap();
+    let storage = ScyllaStorage::open(&config, PENDING_TTL).await.unwrap();
 
     let done = Arc::new(Done::default());
     let mut tasks = tokio::task::JoinSet::new();

@@ -2,7 +2,7 @@
 
 use roost_storage::scylla::{MigrationReport, ScyllaError, ScyllaStorage, migrate};
 
-use super::shared::shared;
+use super::shared::{PENDING_TTL, shared};
 
 const TABLES: [&str; 8] =
     ["chats", "chats_of", "history", "history_buckets", "members", "migrations", "pending", "removals"];
@@ -12,7 +12,7 @@ fn names(report: &MigrationReport) -> Vec<&str> {
 }
 
 async fn open_error(keyspace: &str) -> ScyllaError {
-    match ScyllaStorage::open(&shared().config(keyspace)).await {
+    match ScyllaStorage::open(&shared().config(keyspace), PENDING_TTL).await {
         Ok(_) => panic!("it was opened"),
         Err(error) => error,
     }
@@ -53,7 +53,7 @@ async fn migrations_are_applied_once_whoever_runs_them_and_never_with_another_te
         one.await.unwrap().unwrap();
     }
     assert_eq!(cql.tables("Life_of_1").await, TABLES);
-    let storage = ScyllaStorage::open(&config).await.unwrap();
+    let storage = ScyllaStorage::open(&config, PENDING_TTL).await.unwrap();
     storage.check().await.unwrap();
 
     let again = migrate(&config, false).await.unwrap();
@@ -63,7 +63,7 @@ async fn migrations_are_applied_once_whoever_runs_them_and_never_with_another_te
     let newer = "INSERT INTO \"Life_of_1\".migrations (part, version, name, checksum) VALUES (0, 99, '099_new', 'x')";
     cql.run(newer, ()).await;
     assert_eq!(migrate(&config, false).await.unwrap().unknown, [99]);
-    ScyllaStorage::open(&config).await.expect("an older version runs beside a newer one's tables");
+    ScyllaStorage::open(&config, PENDING_TTL).await.expect("an older version runs beside a newer one's tables");
 
     let changed = "UPDATE \"Life_of_1\".migrations SET checksum = 'y' WHERE part = 0 AND version = 2";
     cql.run(changed, ()).await;

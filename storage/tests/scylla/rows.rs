@@ -7,7 +7,7 @@ use roost_storage::{
     Change, ChatId, Direction, Membership, MembershipChange, Message, PendingKey, Sequence, StorageError, UserId,
 };
 
-use super::shared::shared;
+use super::shared::{PENDING_TTL, shared};
 
 const SEQUENCE: u64 = 1_700_000_000_000_001;
 const AT: i64 = 1_700_000_000_000_001;
@@ -83,8 +83,7 @@ async fn a_row_that_was_confirmed_does_not_come_back_when_it_is_stored_again() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn rows_expire_by_themselves() {
-    let config = ScyllaConfig { pending_ttl: std::time::Duration::from_secs(1), ..shared().config.clone() };
-    let storage = ScyllaStorage::open(&config).await.unwrap();
+    let storage = ScyllaStorage::open(&shared().config, std::time::Duration::from_secs(1)).await.unwrap();
     let (user, chat) = (UserId::new(unique("user")).unwrap(), unique("chat"));
     storage.pending().put(&[(user.clone(), message(&chat))]).await.unwrap();
     let begun = std::time::Instant::now();
@@ -149,7 +148,7 @@ async fn history_of_many_days_is_read_in_both_directions() {
 #[tokio::test(flavor = "multi_thread")]
 async fn history_with_a_time_to_live_outlives_no_bucket() {
     let config = ScyllaConfig { history_ttl: std::time::Duration::from_secs(3600), ..shared().config.clone() };
-    let storage = ScyllaStorage::open(&config).await.unwrap();
+    let storage = ScyllaStorage::open(&config, PENDING_TTL).await.unwrap();
     let chat = unique("chat");
     storage.history().append(&[message(&chat)]).await.unwrap();
     let messages = "SELECT TTL(content) FROM roost.history WHERE chat_id = ? AND bucket = ?";

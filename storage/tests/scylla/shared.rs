@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 use std::sync::OnceLock;
+use std::time::Duration;
 
 use roost_harness::cassandra::{Cassandra, network};
 use roost_storage::scylla::{Consistency, ScyllaConfig, ScyllaStorage, migrate};
@@ -10,6 +11,9 @@ use tokio::runtime::Runtime;
 
 use super::certificates::certificates;
 use super::cql::Cql;
+
+/// Longer than any test.
+pub(crate) const PENDING_TTL: Duration = Duration::from_hours(24);
 
 pub(crate) struct Shared {
     /// How to use the keyspace.
@@ -51,7 +55,7 @@ impl Shared {
         let runtime = Runtime::new().unwrap();
         let (storage, cql) = runtime.block_on(async {
             migrate(&config, false).await.unwrap();
-            (ScyllaStorage::open(&config).await.unwrap(), Cql::connect(&config).await)
+            (ScyllaStorage::open(&config, PENDING_TTL).await.unwrap(), Cql::connect(&config).await)
         });
         Ok(Self { config, storage, cql, files, _runtime: runtime, _server: server })
     }
