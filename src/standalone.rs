@@ -6,17 +6,18 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use anyhow::{Context as _, bail};
+use async_trait::async_trait;
 use prometheus::{IntCounter, IntGauge, Registry};
 use roost_fanout::{Fanout, FanoutMetrics, reap_all};
-use roost_gateway::{Gateway, Parts};
+use roost_gateway::{Gateway, InternalListener, Parts, Readiness};
 use roost_storage::embedded::{Embedded, EmbeddedConfig};
 use roost_storage::{Storage, WorkerId};
-use tokio::signal::unix::{SignalKind, signal};
 use tokio::task::AbortHandle;
 use tracing::{error, info, warn};
 
 use crate::config::Config;
-use crate::store_metrics::StoreMetrics;
+use crate::signals::Signals;
+use crate::store_metrics;
 
 /// How often pending notifications are looked through for expired ones, and how many go at once.
 const EXPIRE_EVERY: Duration = Duration::from_secs(600);
@@ -38,8 +39,10 @@ pub(crate) async fn run(config: Config) -> anyhow::Result<()> {
 
 async fn serve(config: &Config, embedded: &Arc<Embedded>, signals: &mut Signals) -> anyhow::Result<()> {
     let registry = Registry::new();
+    let internal = InternalListener::bind(config.gateway.api_listen, &registry).await?;
+    let health = internal.serve_health(Arc::new(Starting));
     let storage = embedded.storage();
-    registry.register(Box::new(StoreMetrics::new(embedded.clone())?))?;
+    registry.register(Box::new(store_metrics::of(embedded.clone())?))?;
     let fanout_metrics = Arc::new(FanoutMetrics::default());
     fanout_metrics.register(&registry)?;
 
@@ -54,8 +57,7 @@ async fn serve(config: &Config, embedded: &Arc<Embedded>, signals: &mut Signals)
     tokio::select! {
         routed = everything_routed(&storage, &halted) => routed?,
         failure = fanout.failed() => bail!("fanout can not go on: {failure}"),
-        name = signals.first() => {
-            info!(signal = name, "stopping");
+        () = signals.stop() => {
             fanout.stop().await;
             return Ok(());
         }
@@ -69,6 +71,8 @@ async fn serve(config: &Config, embedded: &Arc<Embedded>, signals: &mut Signals)
         auth: config.auth.clone(),
         chats: config.chats.clone(),
         registry,
+        internal: health.end().await,
+        readiness: Arc::new(StoreReadiness(embedded.clone())),
     };
     let mut gateway = match Gateway::start(parts).await {
         Ok(gateway) => gateway,
@@ -83,10 +87,7 @@ async fn serve(config: &Config, embedded: &Arc<Embedded>, signals: &mut Signals)
     }
 
     let outcome = tokio::select! {
-        name = signals.first() => {
-            info!(signal = name, "stopping");
-            Ok(())
-        }
+        () = signals.stop() => Ok(()),
         failure = embedded.failed() => Err(anyhow::Error::new(failure).context("the store has failed")),
         failure = fanout.failed() => Err(anyhow::anyhow!("fanout can not go on: {failure}")),
         reason = gateway.failed() => Err(anyhow::anyhow!(reason)),
@@ -101,10 +102,7 @@ async fn serve(config: &Config, embedded: &Arc<Embedded>, signals: &mut Signals)
         gateway.drain().await;
         fanout.stop().await;
     };
-    tokio::select! {
-        () = drained => Ok(()),
-        name = signals.first() => bail!("{name} came again: stopped without draining"),
-    }
+    signals.unless_again(drained).await
 }
 
 /// Waits until the event log is empty; nothing is appended meanwhile, since nobody can connect. With a partition that is
@@ -172,20 +170,25 @@ fn expire_pending(storage: Storage, ttl: Duration, count: IntCounter) -> AbortHa
     tokio::spawn(expire).abort_handle()
 }
 
-struct Signals {
-    terminate: tokio::signal::unix::Signal,
-    interrupt: tokio::signal::unix::Signal,
+/// Before clients can connect.
+struct Starting;
+
+#[async_trait]
+impl Readiness for Starting {
+    async fn check(&self) -> Result<(), &'static str> {
+        Err("starting")
+    }
 }
 
-impl Signals {
-    fn listen() -> anyhow::Result<Self> {
-        Ok(Self { terminate: signal(SignalKind::terminate())?, interrupt: signal(SignalKind::interrupt())? })
-    }
+struct StoreReadiness(Arc<Embedded>);
 
-    async fn first(&mut self) -> &'static str {
+#[async_trait]
+impl Readiness for StoreReadiness {
+    async fn check(&self) -> Result<(), &'static str> {
         tokio::select! {
-            _ = self.terminate.recv() => "SIGTERM",
-            _ = self.interrupt.recv() => "SIGINT",
+            biased;
+            _ = self.0.failed() => Err("storage unavailable"),
+            () = std::future::ready(()) => Ok(()),
         }
     }
 }

@@ -31,7 +31,21 @@ pub enum FanoutFailure {
 pub struct Fanout {
     stop: watch::Sender<bool>,
     failure: watch::Receiver<Option<FanoutFailure>>,
+    announced: Announced,
     coordinator: JoinHandle<()>,
+}
+
+/// Whether a fanout is known to the others: shared, and good after it has ended.
+#[derive(Debug, Clone)]
+pub struct Announced {
+    until: watch::Receiver<Option<Instant>>,
+}
+
+impl Announced {
+    /// Whether its last announcement is believed now. Before the first one, after a stop and after a failure it is not.
+    pub fn now(&self) -> bool {
+        self.until.borrow().is_some_and(|until| Instant::now() < until)
+    }
 }
 
 impl Fanout {
@@ -42,8 +56,14 @@ impl Fanout {
         let context = Arc::new(Context::new(storage, config, metrics, worker));
         let (stop, stopped) = watch::channel(false);
         let (failed, failure) = watch::channel(None);
-        let coordinator = tokio::spawn(Coordinator::new(context, stopped, failed).run());
-        Fanout { stop, failure, coordinator }
+        let (announced, until) = watch::channel(None);
+        let coordinator = tokio::spawn(Coordinator::new(context, stopped, failed, announced).run());
+        Fanout { stop, failure, announced: Announced { until }, coordinator }
+    }
+
+    /// Whether it is announced, for readiness.
+    pub fn announced(&self) -> Announced {
+        self.announced.clone()
     }
 
     /// Lets every partition finish its batch (for [`FanoutConfig::stop_timeout`] at most), gives the leases back and
@@ -74,6 +94,8 @@ struct Coordinator {
     context: Arc<Context>,
     stop: watch::Receiver<bool>,
     failed: watch::Sender<Option<FanoutFailure>>,
+    /// Until when the last announcement is believed.
+    announced: watch::Sender<Option<Instant>>,
     tasks: JoinSet<(PartitionId, Ended)>,
     /// How to stop the task of each partition that has one.
     running: HashMap<PartitionId, watch::Sender<bool>>,
@@ -82,8 +104,21 @@ struct Coordinator {
 }
 
 impl Coordinator {
-    fn new(context: Arc<Context>, stop: watch::Receiver<bool>, failed: watch::Sender<Option<FanoutFailure>>) -> Self {
-        Self { context, stop, failed, tasks: JoinSet::new(), running: HashMap::new(), halted: HashSet::new() }
+    fn new(
+        context: Arc<Context>,
+        stop: watch::Receiver<bool>,
+        failed: watch::Sender<Option<FanoutFailure>>,
+        announced: watch::Sender<Option<Instant>>,
+    ) -> Self {
+        Self {
+            context,
+            stop,
+            failed,
+            announced,
+            tasks: JoinSet::new(),
+            running: HashMap::new(),
+            halted: HashSet::new(),
+        }
     }
 
     async fn run(mut self) {
@@ -108,6 +143,7 @@ impl Coordinator {
                 },
             }
         };
+        self.announced.send_replace(None);
         match outcome {
             Ok(()) => self.leave(reaper).await,
             Err(failure) => {
@@ -121,10 +157,11 @@ impl Coordinator {
 
     /// Says that this worker lives, and shares the partitions over those that do. Returns when to do it again.
     async fn announce(&mut self, backoff: &mut Backoff) -> Result<Instant, StorageError> {
-        let context = self.context.clone();
+        let (context, asked) = (self.context.clone(), Instant::now());
         match context.storage.log.announce(&context.worker, context.config.lease_ttl).await {
             Ok(workers) => {
                 backoff.reset();
+                self.announced.send_replace(Some(asked + context.config.lease_ttl));
                 self.assign(&workers);
                 Ok(Instant::now() + context.config.lease_renew_interval)
             }

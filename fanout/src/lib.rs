@@ -22,6 +22,6 @@ mod store;
 mod tests;
 
 pub use config::FanoutConfig;
-pub use coordinator::{Fanout, FanoutFailure};
+pub use coordinator::{Announced, Fanout, FanoutFailure};
 pub use metrics::FanoutMetrics;
 pub use reaper::{ReapReport, reap_all};

@@ -7,6 +7,8 @@ mod answer;
 mod body;
 mod chats;
 mod health;
+mod http;
+mod internal;
 mod key;
 mod messages;
 mod metrics;
@@ -14,7 +16,6 @@ mod problem;
 mod request;
 mod users;
 
-use std::convert::Infallible;
 use std::error::Error;
 use std::sync::Arc;
 use std::time::Duration;
@@ -22,107 +23,51 @@ use std::time::Duration;
 use bytes::Bytes;
 use hyper::body::Body;
 use hyper::header::AUTHORIZATION;
-use hyper::server::conn::http1;
-use hyper::service::service_fn;
-use hyper_util::rt::{TokioIo, TokioTimer};
+use prometheus::Registry;
 use roost_storage::Change;
-use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-use tokio::task::{JoinError, JoinSet};
-use tokio::time::{sleep, timeout};
-use tracing::{error, warn};
+use tokio::time::timeout;
+use tracing::warn;
 
 use crate::node::Node;
 use answer::Answer;
+pub use health::Readiness;
+use http::Site;
+pub use internal::{HealthServer, InternalListener};
 pub use key::ApiKey;
 use metrics::ApiMetrics;
 use problem::{Code, Problem};
-use request::Call;
+use request::{Call, Route};
 
-/// Connections at once; further ones wait in the listener's backlog. An app's servers, a Prometheus and the probes
-/// need a few dozen; each may hold a page of messages in memory.
-const CONNECTIONS_MAX: usize = 256;
-/// From one answer (or the accept) to the end of the next request's head, so also how long a connection may idle.
-const HEADER_READ_TIMEOUT: Duration = Duration::from_secs(30);
 const BODY_READ_TIMEOUT: Duration = Duration::from_secs(10);
 /// For one call, its body read; more than a membership change waits for fanout.
 const CALL_TIMEOUT: Duration = Duration::from_secs(15);
-/// After this a connection is asked to end, and dropped when it has not: one that never reads its answer gives its
-/// place back.
-const CONNECTION_LIFETIME: Duration = Duration::from_secs(600);
-const GOODBYE_TIMEOUT: Duration = Duration::from_secs(30);
-/// After an accept that failed, mostly for want of file descriptors.
-const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
-
 struct Api {
     node: Arc<Node>,
     key: Option<ApiKey>,
     metrics: ApiMetrics,
+    registry: Registry,
+    readiness: Arc<dyn Readiness>,
 }
 
 /// Serves the internal listener until it is dropped, which ends its connections too; a change under way may then take
-/// effect or not. Without a key everything under `/v1` is refused. Readiness follows [`Node::is_draining`], so it should outlive the public listener. Call it once per
-/// node: it registers its metrics.
-pub(crate) async fn serve(listener: TcpListener, node: Arc<Node>, api_key: Option<ApiKey>) {
-    let metrics = ApiMetrics::register(&node.registry).expect("a node's API is served once");
-    let api = Arc::new(Api { node, key: api_key, metrics });
-    let permits = Arc::new(Semaphore::new(CONNECTIONS_MAX));
-    let mut connections = JoinSet::new();
-    loop {
-        let permit = permits.clone().acquire_owned().await.expect("the semaphore is never closed");
-        match accept(&listener, &mut connections).await {
-            Ok(stream) => {
-                connections.spawn(serve_connection(api.clone(), stream, permit));
-            }
-            Err(error) => {
-                warn!(%error, "connection to the API not accepted");
-                sleep(ACCEPT_PAUSE).await;
-            }
-        }
-    }
+/// effect or not. Without a key everything under `/v1` is refused. Readiness follows [`Node::is_draining`], so it should
+/// outlive the public listener.
+pub(crate) async fn serve(
+    internal: InternalListener,
+    node: Arc<Node>,
+    api_key: Option<ApiKey>,
+    readiness: Arc<dyn Readiness>,
+) {
+    let metrics = internal.metrics;
+    metrics.prepare(&Route::ALL);
+    let api = Api { node, key: api_key, metrics, registry: internal.registry, readiness };
+    match http::serve(&internal.listener, Arc::new(api)).await {}
 }
 
-/// The next connection; meanwhile those that have ended are cleared away.
-async fn accept(listener: &TcpListener, connections: &mut JoinSet<()>) -> std::io::Result<TcpStream> {
-    loop {
-        tokio::select! {
-            accepted = listener.accept() => return accepted.map(|(stream, _)| stream),
-            Some(ended) = connections.join_next() => note_panic(ended),
-        }
-    }
-}
-
-fn note_panic(ended: Result<(), JoinError>) {
-    if let Err(error) = ended {
-        error!(%error, "a connection to the API ended by a fault of ours");
-    }
-}
-
-async fn serve_connection(api: Arc<Api>, stream: TcpStream, permit: OwnedSemaphorePermit) {
-    // Without it a small answer may wait for the acknowledgement of the one before.
-    let _ = stream.set_nodelay(true);
-    let service = service_fn(|request| {
-        let api = api.clone();
-        async move { Ok::<_, Infallible>(api.answer(request).await) }
-    });
-    let mut builder = http1::Builder::new();
-    builder.timer(TokioTimer::new()).header_read_timeout(HEADER_READ_TIMEOUT);
-    let mut connection = std::pin::pin!(builder.serve_connection(TokioIo::new(stream), service));
-    tokio::select! {
-        // A client that went away or spoke no HTTP is none of our failures; hyper has answered what could be answered.
-        _ = connection.as_mut() => {}
-        () = sleep(CONNECTION_LIFETIME) => {
-            connection.as_mut().graceful_shutdown();
-            let _ = timeout(GOODBYE_TIMEOUT, connection).await;
-        }
-    }
-    drop(permit);
-}
-
-impl Api {
+impl Site for Api {
     async fn answer<B>(&self, request: hyper::Request<B>) -> Answer
     where
-        B: Body<Data = Bytes>,
+        B: Body<Data = Bytes> + Send,
         B::Error: Into<Box<dyn Error + Send + Sync>>,
     {
         let uri = request.uri();
@@ -139,7 +84,9 @@ impl Api {
         self.metrics.count(route, answer.status());
         answer
     }
+}
 
+impl Api {
     /// Without the key nothing is said about the request, not even whether there is such a path.
     async fn answer_with_key<B>(
         &self,
@@ -147,7 +94,7 @@ impl Api {
         request: hyper::Request<B>,
     ) -> Result<Answer, Problem>
     where
-        B: Body<Data = Bytes>,
+        B: Body<Data = Bytes> + Send,
         B::Error: Into<Box<dyn Error + Send + Sync>>,
     {
         key::check(self.key.as_ref(), request.headers().get(AUTHORIZATION))?;
@@ -163,13 +110,20 @@ impl Api {
         self.perform(call).await
     }
 
+    async fn readyz(&self) -> Result<Answer, Problem> {
+        if self.node.is_draining() {
+            return Err(Problem::new(Code::NotReady, "draining"));
+        }
+        health::readyz(self.readiness.as_ref()).await
+    }
+
     async fn perform(&self, call: Call) -> Result<Answer, Problem> {
         let node = self.node.as_ref();
         let performed = async {
             match call {
                 Call::Livez => Ok(health::livez()),
-                Call::Readyz => health::readyz(node).await,
-                Call::Metrics => health::metrics(&node.registry),
+                Call::Readyz => self.readyz().await,
+                Call::Metrics => health::metrics(&self.registry),
                 Call::Version => Ok(health::version()),
                 Call::SetMembers { chat, members } => chats::change(node, chat, Change::Set(members)).await,
                 Call::AddMember { chat, user } => chats::change_existing(node, chat, Change::Add(user)).await,

@@ -14,7 +14,7 @@ use tokio::task::JoinSet;
 use tokio::time::Instant;
 use tracing::{info, warn};
 
-use crate::api::{self, ApiKey};
+use crate::api::{self, ApiKey, InternalListener, Readiness};
 use crate::appender::Appender;
 use crate::auth::Authenticator;
 use crate::close::Close;
@@ -60,8 +60,12 @@ pub struct Parts {
     pub auth: AuthConfig,
     /// `[chats]`.
     pub chats: ChatsConfig,
-    /// Where its metrics go; served at `/metrics`.
+    /// Where its metrics go: what `internal` was bound with.
     pub registry: Registry,
+    /// Where it serves the API, health and metrics. The port stands in `gateway.api_listen`, or wherever else.
+    pub internal: InternalListener,
+    /// Whether what it depends on is there: `/readyz` answers with that while the gateway does not drain.
+    pub readiness: Arc<dyn Readiness>,
 }
 
 /// A running gateway.
@@ -76,12 +80,12 @@ pub struct Gateway {
 }
 
 impl Gateway {
-    /// Takes the ports, opens the mailbox, takes the lease, starts reading, and only then accepts.
+    /// Takes the public port, opens the mailbox, takes the lease, starts reading, and only then accepts.
     ///
     /// # Errors
     /// [`StartError`]; nothing is left running.
     pub async fn start(parts: Parts) -> Result<Self, StartError> {
-        let Parts { storage, gateway: config, auth, chats, registry } = parts;
+        let Parts { storage, gateway: config, auth, chats, registry, internal, readiness } = parts;
         let authenticator = Authenticator::new(&auth).map_err(|faults| {
             StartError::Configuration(faults.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"))
         })?;
@@ -90,7 +94,7 @@ impl Gateway {
         let key = key.map_err(|fault| StartError::Configuration(fault.to_string()))?;
         let metrics = Arc::new(Metrics::register(&registry)?);
         let (listener, address) = listen(config.listen).await?;
-        let (api_listener, api_address) = listen(config.api_listen).await?;
+        let api_address = internal.address();
 
         let id = GatewayId::random();
         storage.mailboxes.open(&id).await?;
@@ -126,7 +130,6 @@ impl Gateway {
             handback,
             appender,
             metrics,
-            registry,
             draining: AtomicBool::new(false),
             running: AtomicU64::new(0),
             closed: Notify::new(),
@@ -135,7 +138,7 @@ impl Gateway {
         });
         let mut listeners = JoinSet::new();
         listeners.spawn(server::serve(listener, node.clone(), policy));
-        workers.spawn(api::serve(api_listener, node.clone(), key));
+        workers.spawn(api::serve(internal, node.clone(), key, readiness));
         let mut lease = JoinSet::new();
         lease.spawn(keep_lease(node.clone()));
         info!(gateway = %node.id, %address, %api_address, "gateway listening");
@@ -227,7 +230,7 @@ impl Gateway {
     }
 }
 
-async fn listen(address: SocketAddr) -> Result<(TcpListener, SocketAddr), StartError> {
+pub(crate) async fn listen(address: SocketAddr) -> Result<(TcpListener, SocketAddr), StartError> {
     let failed = |source| StartError::Listen { address, source };
     let listener = TcpListener::bind(address).await.map_err(failed)?;
     let bound = listener.local_addr().map_err(failed)?;

@@ -18,5 +18,5 @@ pub mod phoenix;
 mod retry;
 mod server;
 
-pub use api::ApiKey;
+pub use api::{ApiKey, HealthServer, InternalListener, Readiness};
 pub use gateway::{Gateway, Parts, StartError};

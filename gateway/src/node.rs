@@ -4,7 +4,6 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
-use prometheus::Registry;
 use roost_storage::{ChatId, ConnectionId, GatewayId, Storage};
 use tokio::sync::{Mutex, Notify, OwnedSemaphorePermit, Semaphore};
 use tracing::warn;
@@ -29,7 +28,6 @@ pub(crate) struct Node {
     pub(crate) handback: Arc<Handback>,
     pub(crate) appender: Appender,
     pub(crate) metrics: Arc<Metrics>,
-    pub(crate) registry: Registry,
     /// One permit per socket of the public listener.
     pub(crate) permits: Arc<Semaphore>,
     pub(crate) draining: AtomicBool,

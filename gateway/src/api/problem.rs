@@ -54,7 +54,7 @@ impl Code {
                 "the body must be plain application/json",
             ),
             Self::Internal => ("internal", StatusCode::INTERNAL_SERVER_ERROR, "a fault of ours"),
-            Self::NotReady => ("not_ready", StatusCode::SERVICE_UNAVAILABLE, "this node takes no new connections"),
+            Self::NotReady => ("not_ready", StatusCode::SERVICE_UNAVAILABLE, "this node is not ready"),
             Self::Overloaded => ("overloaded", StatusCode::SERVICE_UNAVAILABLE, "more than can be taken right now"),
             Self::Unavailable => ("unavailable", StatusCode::SERVICE_UNAVAILABLE, "the storage is not available"),
         }

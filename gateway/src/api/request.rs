@@ -86,6 +86,9 @@ impl Route {
         Self::Unmatched,
     ];
 
+    /// Those of a process without an API.
+    pub(super) const HEALTH: [Route; 5] = [Self::Livez, Self::Readyz, Self::Metrics, Self::Version, Self::Unmatched];
+
     /// Its value in metrics.
     pub(super) fn label(self) -> &'static str {
         match self {
