@@ -4,7 +4,9 @@ mod cli;
 mod config;
 mod keys;
 mod logging;
+mod signals;
 mod standalone;
+mod stats_metrics;
 mod store_metrics;
 mod token;
 
