@@ -8,6 +8,7 @@ use roost_gateway::config::Algorithm;
 use roost_storage::{DeviceId, UserId, duration_text};
 
 use crate::config::Flag;
+use crate::role::Role;
 use crate::token::TokenRequest;
 
 const ABOUT: &str = "A chat server for Phoenix Channels clients";
@@ -17,7 +18,9 @@ A chat server for Phoenix Channels clients (phoenix.js and its cousins).
 
 Without a command it runs standalone: everything in one process, on a store of its own in the data directory. Nothing \
 else needs to be installed. The first start makes that directory and the keys in it, and says how to get a token. \
-SIGTERM or Ctrl-C ends it in good order; it also survives being killed.";
+SIGTERM or Ctrl-C ends it in good order; it also survives being killed.
+
+A cluster is any number of `roost gateway` and `roost fanout`, on Redis and ScyllaDB.";
 
 const AFTER_HELP: &str = "\
 Examples:
@@ -56,42 +59,96 @@ pub(crate) struct GlobalFlags {
     #[arg(long, global = true, value_name = "FILE")]
     pub(crate) config: Option<PathBuf>,
 
-    /// Directory of the store and its keys; made when there is none [default: roost-data]
+    /// Directory of standalone's store and keys; made when there is none [default: roost-data]
     ///
     /// Also the key data and ROOST_DATA.
     #[arg(long, global = true, value_name = "DIR")]
     data: Option<String>,
 
-    /// Address for clients; port 0 takes a free one [default: 127.0.0.1:4000]
+    /// Address for clients; port 0 takes a free one [default: 127.0.0.1:4000, in a cluster 0.0.0.0:4000]
     ///
     /// Also gateway.listen and ROOST_GATEWAY__LISTEN.
     #[arg(long, global = true, value_name = "ADDR")]
     listen: Option<String>,
 
-    /// Address of the HTTP API, /metrics, /livez and /readyz [default: 127.0.0.1:4001]
+    /// Address of the HTTP API, /metrics, /livez and /readyz [default: 127.0.0.1:4001, in a cluster
+    /// 0.0.0.0:4001]
     ///
-    /// Keep it away from the public. Also gateway.api_listen and ROOST_GATEWAY__API_LISTEN.
+    /// Keep it away from the public. Also gateway.api_listen and ROOST_GATEWAY__API_LISTEN; of a fanout
+    /// fanout.api_listen and ROOST_FANOUT__API_LISTEN.
     #[arg(long, global = true, value_name = "ADDR")]
     api_listen: Option<String>,
 }
 
 impl GlobalFlags {
-    /// Those that set a key. Their values are checked where those of the other sources are, so that all faults are told
+    /// Those that set a key of a role. Their values are checked where those of the other sources are, so that all faults are told
     /// at once.
-    pub(crate) fn settings(&self) -> Vec<Flag> {
+    pub(crate) fn settings(&self, role: Role) -> Vec<Flag> {
         let flags = [
             ("--data", "data", &self.data),
             ("--listen", "gateway.listen", &self.listen),
-            ("--api-listen", "gateway.api_listen", &self.api_listen),
+            ("--api-listen", role.api_listen_key(), &self.api_listen),
         ];
         let given = |(name, key, value): (_, _, &Option<String>)| Some(Flag { name, key, value: value.clone()? });
         flags.into_iter().filter_map(given).collect()
     }
 }
 
-/// What `roost` can do besides running.
+/// What `roost` can do besides running standalone.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
+    /// Run a gateway of a cluster: it talks with the clients
+    ///
+    /// Any number of them, and any user on any of them. Messages go through Redis (redis.url) to the fanouts and from
+    /// them; ScyllaDB (scylla.nodes) holds what was said and to whom it is owed. auth.keys must name the keys that verify
+    /// tokens, gateway.api_key_file the key of the HTTP API. All roles can share one configuration file.
+    ///
+    /// Backends that are not there yet are waited for: meanwhile /livez answers 200 and /readyz 503 with the reason.
+    /// SIGTERM drains it: readiness fails, connections are closed in batches, and what they have not confirmed is stored.
+    /// A second one ends it at once. It ends with exit code 1 when it must not go on; start it again.
+    #[command(after_help = "\
+Examples:
+  roost gateway --config /etc/roost/roost.toml
+  ROOST_REDIS__URL=redis://redis:6379 ROOST_SCYLLA__NODES='[\"scylla-1\", \"scylla-2\"]' roost gateway
+  roost gateway --listen 127.0.0.1:0 --api-listen 127.0.0.1:0    on free ports, which it prints
+
+Listens on 0.0.0.0:4000 for clients, and on 0.0.0.0:4001 for the API, /metrics, /livez and /readyz.
+`roost migrate` makes the tables first; at least one `roost fanout` must run for messages to arrive.")]
+    Gateway,
+
+    /// Run a fanout of a cluster: it routes messages
+    ///
+    /// Any number of them, but no more than redis.partitions have work: they share the partitions of the event log, and
+    /// take over those of one that is gone. It needs Redis (redis.url) and ScyllaDB (scylla.nodes), and talks to no client.
+    ///
+    /// Backends that are not there yet are waited for: meanwhile /livez answers 200 and /readyz 503 with the reason.
+    /// SIGTERM lets it finish what it has begun and gives its partitions back. A second one ends it at once. It ends with
+    /// exit code 1 when it can not go on; start it again.
+    #[command(after_help = "\
+Examples:
+  roost fanout --config /etc/roost/roost.toml
+  roost fanout --api-listen 127.0.0.1:0                          on a free port, which it prints
+
+Listens on 0.0.0.0:4001 (fanout.api_listen) for /metrics, /livez and /readyz.")]
+    Fanout,
+
+    /// Make the tables of a cluster in ScyllaDB, or bring them up to this version
+    ///
+    /// Run it before the first start, and before the gateways and fanouts of a newer version. It may be run again at any
+    /// time, by several at once, and while older versions run. Prints what it has applied. Exit code 1 when ScyllaDB
+    /// (scylla.nodes) can not be reached or a statement fails; running it again goes on there.
+    #[command(after_help = "\
+Examples:
+  roost migrate --config /etc/roost/roost.toml
+  roost migrate --dry-run                print the statements, change nothing
+
+The keyspace is made with scylla.replication when there is none.")]
+    Migrate {
+        /// Print what would be applied, as CQL, and change nothing
+        #[arg(long)]
+        dry_run: bool,
+    },
+
     /// Print a token that lets a user in, and nothing else
     ///
     /// Signs with the key in the data directory, which the first start of `roost` makes; the server need not run. When
@@ -107,14 +164,19 @@ Examples:
 
     /// Print the effective configuration as TOML, or everything that is wrong with it
     ///
-    /// Reads what `roost` would read: the file, the environment and the flags, and the key files they name. Opens no
+    /// Reads what `roost`, or a role of a cluster, would read: the file, the environment and the flags, and the key files they name. Opens no
     /// port and no store. Prints paths of key files, never what is in them. Exit code 2 when anything is wrong.
     #[command(after_help = "\
 Examples:
   roost check-config
   roost check-config --config /etc/roost/roost.toml
+  roost check-config --role gateway
   ROOST_GATEWAY__ORIGINS='[\"https://*.example.com\"]' roost check-config")]
-    CheckConfig,
+    CheckConfig {
+        /// For which role: its defaults, and what it needs
+        #[arg(long, value_enum, value_name = "ROLE", default_value_t = Role::Standalone)]
+        role: Role,
+    },
 }
 
 /// What `roost token` takes.

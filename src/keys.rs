@@ -101,6 +101,7 @@ impl DataKeys {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::role::Role;
     use std::os::unix::fs::PermissionsExt;
 
     fn config_in(directory: &Path) -> Config {
@@ -118,7 +119,7 @@ mod tests {
         assert_eq!(mode(&data), 0o700);
         assert_eq!(mode(&keys.token_private), 0o600);
         assert_eq!(mode(&keys.api_key), 0o600);
-        assert_eq!(config.file_faults(), []);
+        assert_eq!(config.file_faults(Role::Standalone), []);
         assert_eq!(config.auth.keys[0].file, keys.token_public);
         assert_eq!(config.gateway.api_key_file.as_ref(), Some(&keys.api_key));
         assert!(fs::read_to_string(&keys.api_key).unwrap().trim().len() >= 43);

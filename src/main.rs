@@ -1,9 +1,11 @@
 //! The binary: reads the command line and the configuration, and starts what was asked for.
 
 mod cli;
+mod cluster;
 mod config;
 mod keys;
 mod logging;
+mod role;
 mod signals;
 mod standalone;
 mod stats_metrics;
@@ -21,9 +23,11 @@ use std::time::SystemTime;
 use anyhow::Context as _;
 use clap::Parser;
 use roost_storage::Fault;
+use tokio::runtime::Runtime;
 
 use cli::{Cli, Command};
 use config::{Config, Surroundings};
+use role::Role;
 use token::TokenRequest;
 
 /// Something did not work.
@@ -114,24 +118,46 @@ fn ended(result: &Result<(), Ending>, err: &mut dyn Write) -> u8 {
 
 fn command(cli: Cli, around: &Surroundings, out: &mut dyn Write) -> Result<(), Ending> {
     let Cli { global, command } = cli;
-    let load =
-        |faults| config::load(Config::standalone(), global.config.as_deref(), &global.settings(), around, faults);
+    let load = |role, faults: fn(&Config, Role) -> Vec<Fault>| {
+        config::load(role, global.config.as_deref(), &global.settings(role), around, faults)
+    };
     match command {
         Some(Command::Token(arguments)) => {
             // The server's key files may be elsewhere: only the key that signs is needed here.
-            let token = token::make(&TokenRequest::from(arguments), &load(Config::faults)?, SystemTime::now())?;
+            let config = load(Role::Standalone, Config::faults)?;
+            let token = token::make(&TokenRequest::from(arguments), &config, SystemTime::now())?;
             Ok(writeln!(out, "{token}")?)
         }
-        Some(Command::CheckConfig) => {
-            let text = toml::to_string(&load(Config::all_faults)?).map_err(anyhow::Error::from)?;
-            Ok(write!(out, "# Effective configuration. Secrets are in the files it names, and not shown.\n{text}")?)
+        Some(Command::CheckConfig { role }) => {
+            let text = toml::to_string(&load(role, Config::all_faults)?).map_err(anyhow::Error::from)?;
+            Ok(write!(
+                out,
+                "# Effective configuration for {role}. Secrets are in the files it names, and not shown.\n{text}"
+            )?)
+        }
+        Some(Command::Gateway) => running(&load(Role::Gateway, Config::all_faults)?, cluster::gateway),
+        Some(Command::Fanout) => running(&load(Role::Fanout, Config::all_faults)?, cluster::fanout),
+        Some(Command::Migrate { dry_run }) => {
+            let config = load(Role::Migrate, Config::all_faults)?;
+            logging::start(&config.log)?;
+            let report = runtime()?.block_on(cluster::migrate(&config, dry_run))?;
+            Ok(writeln!(out, "{report}")?)
         }
         None => {
-            let mut config = load(Config::all_faults)?;
+            let mut config = load(Role::Standalone, Config::all_faults)?;
             logging::start(&config.log)?;
             keys::DataKeys::prepare(&mut config)?;
-            let runtime = tokio::runtime::Runtime::new().context("the runtime did not start")?;
-            Ok(runtime.block_on(standalone::run(config))?)
+            Ok(runtime()?.block_on(standalone::run(config))?)
         }
     }
+}
+
+/// Runs a role of a cluster to its end.
+fn running<F: Future<Output = anyhow::Result<()>>>(config: &Config, role: fn(Config) -> F) -> Result<(), Ending> {
+    logging::start(&config.log)?;
+    Ok(runtime()?.block_on(role(config.clone()))?)
+}
+
+fn runtime() -> anyhow::Result<Runtime> {
+    Runtime::new().context("the runtime did not start")
 }

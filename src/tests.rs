@@ -50,6 +50,9 @@ fn help_and_version_go_to_stdout_and_are_fine() {
         &["help", "token"],
         &["token", "--help"],
         &["check-config", "--help"],
+        &["gateway", "--help"],
+        &["fanout", "--help"],
+        &["migrate", "--help"],
     ] {
         let ended = roost(arguments);
         assert_eq!((ended.code, ended.err.as_str()), (0, ""), "{arguments:?}");
@@ -68,6 +71,8 @@ fn wrong_usage_goes_to_stderr_and_is_2() {
         (&["--nonsense"][..], "--nonsense"),
         (&["nonsense"], "nonsense"),
         (&["token"], "--user"),
+        (&["check-config", "--role", "nonsense"], "standalone, gateway, fanout, migrate"),
+        (&["gateway", "--dry-run"], "--dry-run"),
         (&["token", "--user", ""], "user id"),
         (&["token", "--user", "a", "--device", "a\nb"], "device id"),
         (&["token", "--user", "a", "--ttl", "1"], "is not a duration"),
@@ -175,7 +180,7 @@ fn check_config_prints_what_could_be_read_again_and_no_secret() {
 
 fn read(directory: &Path) -> Config {
     let around = Surroundings { environment: Vec::new(), directory: directory.into() };
-    config::load(Config::standalone(), None, &[], &around, Config::all_faults).unwrap()
+    config::load(Role::Standalone, None, &[], &around, Config::all_faults).unwrap()
 }
 
 #[test]
@@ -190,4 +195,38 @@ fn a_wrong_configuration_is_2_for_every_command_and_tells_all() {
         }
     }
     assert_eq!(fs::read_dir(home.path()).unwrap().count(), 1);
+}
+
+#[test]
+fn a_wrong_configuration_of_a_cluster_is_2_for_each_role_and_opens_nothing() {
+    let home = tempfile::tempdir().unwrap();
+    fs::write(home.path().join("roost.toml"), "[scylla]\nkeyspace = 'a-b'\n[redis]\nurl = 'redis://u:sesame@'")
+        .unwrap();
+    for (arguments, key) in [
+        (&["gateway"][..], "gateway.api_listen: "),
+        (&["fanout"], "fanout.api_listen: "),
+        (&["migrate"], "gateway.api_listen: "),
+        (&["check-config", "--role", "fanout"], "fanout.api_listen: "),
+    ] {
+        let ended = roost_in(home.path(), &[arguments, &["--api-listen", "nowhere"]].concat());
+        assert_eq!((ended.code, ended.out.as_str()), (2, ""), "{arguments:?}");
+        for key in ["scylla.keyspace: ", "redis.url: ", key] {
+            assert!(ended.err.contains(key), "{arguments:?}: {}", ended.err);
+        }
+        assert!(!ended.err.contains("sesame"), "{}", ended.err);
+        assert_eq!(ended.err.contains("auth.keys: "), arguments == ["gateway"], "{}", ended.err);
+    }
+}
+
+#[test]
+fn check_config_prints_what_a_role_would_read() {
+    let home = tempfile::tempdir().unwrap();
+    fs::write(home.path().join("roost.toml"), "[redis]\nurl = 'redis://u:sesame@h'").unwrap();
+    let ended = roost_in(home.path(), &["check-config", "--role", "fanout", "--api-listen", "127.0.0.1:7"]);
+    assert_eq!((ended.code, ended.err.as_str()), (0, ""));
+    assert!(ended.out.contains("for fanout") && ended.out.contains("open_join = false"), "{}", ended.out);
+    assert!(ended.out.contains("redis://u:***@h") && !ended.out.contains("sesame"), "{}", ended.out);
+    let config: toml::Table = toml::from_str(&ended.out).unwrap();
+    assert_eq!(config["fanout"]["api_listen"].as_str(), Some("127.0.0.1:7"));
+    assert_eq!(config["gateway"]["api_listen"].as_str(), Some("0.0.0.0:4001"));
 }

@@ -1,5 +1,6 @@
 //! Fanout's part of the configuration.
 
+use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
 use roost_storage::{Fault, Faults, duration_text};
@@ -9,6 +10,9 @@ use serde::{Deserialize, Serialize};
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct FanoutConfig {
+    /// Address of the internal listener of a fanout that is a process of its own: `/metrics`, `/livez`, `/readyz`. Port 0
+    /// takes a free one.
+    pub api_listen: SocketAddr,
     /// How long a partition's lease, an announcement and a reaper's claim live without renewal. Too low: a slow call
     /// loses the partition. Too high: a dead fanout's partitions wait that long.
     #[serde(with = "duration_text")]
@@ -56,6 +60,7 @@ pub struct FanoutConfig {
 impl Default for FanoutConfig {
     fn default() -> Self {
         Self {
+            api_listen: SocketAddr::from((Ipv4Addr::UNSPECIFIED, 4001)),
             lease_ttl: Duration::from_secs(10),
             lease_renew_interval: Duration::from_secs(3),
             acquire_interval: Duration::from_millis(500),

@@ -7,22 +7,22 @@ use std::path::Path;
 use roost_storage::Fault;
 use serde_json::Value;
 
-use super::Config;
 use super::sources::{self, Flag, Given, Origin, Setting, Surroundings};
+use super::{Config, Role};
 
-/// The effective configuration: `defaults`, then the file, the environment and the flags.
+/// The effective configuration of a role: its defaults, then the file, the environment and the flags.
 ///
 /// # Errors
 /// Every fault of every source, and those that `faults` finds in the result: [`Config::faults`], or
 /// [`Config::all_faults`].
 pub(crate) fn load(
-    defaults: Config,
+    role: Role,
     file: Option<&Path>,
     flags: &[Flag],
     around: &Surroundings,
-    faults: fn(&Config) -> Vec<Fault>,
+    faults: fn(&Config, Role) -> Vec<Fault>,
 ) -> Result<Config, Vec<Fault>> {
-    let mut loading = Loading::new(&defaults);
+    let mut loading = Loading::new(&Config::of(role));
     match sources::from_file(file, around) {
         Ok(settings) => loading.apply_all(settings),
         Err(fault) => loading.faults.push(fault),
@@ -32,7 +32,7 @@ pub(crate) fn load(
         Err(faults) => loading.faults.extend(faults),
     }
     loading.apply_all(sources::from_flags(flags));
-    loading.finish(faults)
+    loading.finish(|config| faults(config, role))
 }
 
 struct Loading {
@@ -71,6 +71,10 @@ impl Loading {
             (_, Given::Typed(value)) => self.put(&key, value, origin),
             (default, Given::Text(text)) => match typed(default, &text) {
                 Ok(value) => self.put(&key, value, origin),
+                // Few keys take a text besides what their default is.
+                Err(_) if self.fits(&key, Value::String(text.clone())).is_ok() => {
+                    self.put(&key, Value::String(text), origin);
+                }
                 Err(problem) => self.fault(&key, &origin, problem.into()),
             },
         }
@@ -88,12 +92,10 @@ impl Loading {
         };
         let mut fits = true;
         for (index, value) in tries {
-            let mut candidate = self.defaults.clone();
-            *at_mut(&mut candidate, key) = value;
-            if let Err(error) = serde_json::from_value::<Config>(candidate) {
+            if let Err(problem) = self.fits(key, value) {
                 let mut key = key.to_vec();
                 key.last_mut().expect("a value has a key").push_str(&index);
-                self.fault(&key, &origin, error.to_string());
+                self.fault(&key, &origin, problem);
                 fits = false;
             }
         }
@@ -103,11 +105,18 @@ impl Loading {
         }
     }
 
+    /// Whether the configuration can be read with a value, and why not.
+    fn fits(&self, key: &[String], value: Value) -> Result<(), String> {
+        let mut candidate = self.defaults.clone();
+        *at_mut(&mut candidate, key) = value;
+        serde_json::from_value::<Config>(candidate).map(drop).map_err(|error| error.to_string())
+    }
+
     fn fault(&mut self, key: &[String], origin: &Origin, problem: String) {
         self.faults.push(Fault { key: key.join("."), problem: format!("{problem} ({origin})") });
     }
 
-    fn finish(mut self, faults: fn(&Config) -> Vec<Fault>) -> Result<Config, Vec<Fault>> {
+    fn finish(mut self, faults: impl Fn(&Config) -> Vec<Fault>) -> Result<Config, Vec<Fault>> {
         let config: Config = serde_json::from_value(self.merged).expect("every value has been tried");
         let unusable: Vec<String> = self.faults.iter().map(|fault| fault.key.clone()).collect();
         for mut fault in faults(&config) {

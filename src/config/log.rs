@@ -4,11 +4,15 @@ use roost_storage::{Fault, Faults};
 use serde::{Deserialize, Serialize};
 use tracing_subscriber::EnvFilter;
 
+/// The ScyllaDB driver tells as warnings what we tell ourselves: which nodes come and go, and each attempt that fails.
+const DRIVER: &str = "scylla=error";
+
 /// `[log]`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub(crate) struct LogConfig {
     /// Least level that is logged: error, warn, info, debug or trace; also by module, as `info,roost_gateway=debug`.
+    /// The ScyllaDB driver's lines below error are shown when it is named: `info,scylla=info`.
     /// Too low a level (debug) writes a line per message; too high a one hides why something failed.
     pub(crate) filter: String,
     /// Form of a line.
@@ -47,6 +51,7 @@ impl LogConfig {
     /// When it is none.
     pub(crate) fn parsed_filter(&self) -> anyhow::Result<EnvFilter> {
         anyhow::ensure!(!self.filter.trim().is_empty(), "it is empty");
-        Ok(EnvFilter::builder().parse(&self.filter)?)
+        // Later directives win.
+        Ok(EnvFilter::builder().parse(format!("{DRIVER},{}", self.filter))?)
     }
 }

@@ -3,10 +3,14 @@
 use std::fs;
 use std::time::Duration;
 
+use roost_storage::redis::RedisUrl;
 use serde_json::Value;
 use tempfile::TempDir;
 
 use super::*;
+
+/// What a role of a cluster would start with.
+const CLUSTER: [Role; 3] = [Role::Gateway, Role::Fanout, Role::Migrate];
 
 /// A working directory with an environment.
 struct Place(TempDir, Surroundings);
@@ -29,7 +33,11 @@ impl Place {
     }
 
     fn load(&self, flags: &[Flag]) -> Result<Config, Vec<Fault>> {
-        load(Config::standalone(), None, flags, &self.1, Config::faults)
+        self.load_for(Role::Standalone, flags)
+    }
+
+    fn load_for(&self, role: Role, flags: &[Flag]) -> Result<Config, Vec<Fault>> {
+        load(role, None, flags, &self.1, Config::faults)
     }
 
     #[track_caller]
@@ -45,8 +53,72 @@ fn listen(value: &str) -> Flag {
 #[test]
 fn with_nothing_given_it_is_the_defaults() {
     assert_eq!(Place::new().load(&[]), Ok(Config::standalone()));
-    assert_eq!(Config::standalone().all_faults(), []);
+    assert_eq!(Config::standalone().all_faults(Role::Standalone), []);
     assert!(Config::standalone().chats.open_join && !ChatsConfig::default().open_join);
+}
+
+#[test]
+fn roles_of_a_cluster_are_reached_by_others_and_enrol_nobody() {
+    let standalone = Config::standalone();
+    for role in CLUSTER {
+        let config = Config::of(role);
+        assert!(!config.chats.open_join);
+        assert_eq!(config.gateway.listen.to_string(), "0.0.0.0:4000");
+        assert_eq!(config.gateway.api_listen.to_string(), "0.0.0.0:4001");
+        assert_eq!(config.fanout.api_listen.to_string(), "0.0.0.0:4001");
+        let same = Config { gateway: standalone.gateway.clone(), chats: standalone.chats.clone(), ..config };
+        assert_eq!(same, standalone);
+        for (key, cluster) in [("gateway.listen", "0.0.0.0:4000"), ("chats.open_join", "false")] {
+            let row = DOCUMENTATION.lines().find(|line| line.starts_with(&format!("| `{key}` |"))).unwrap();
+            assert!(row.ends_with(&format!("| `{cluster}` |")), "{row}");
+        }
+    }
+}
+
+#[test]
+fn only_a_gateway_needs_keys_and_only_a_cluster_its_backends() {
+    let place = Place::new();
+    assert_eq!(place.load_for(Role::Fanout, &[]), Ok(Config::of(Role::Fanout)));
+    assert_eq!(place.load_for(Role::Migrate, &[]), Ok(Config::of(Role::Migrate)));
+    let [fault] = &place.load_for(Role::Gateway, &[]).unwrap_err()[..] else { panic!("one fault") };
+    assert_eq!(fault.key, "auth.keys");
+    assert!(fault.problem.contains("only standalone makes keys"), "{fault}");
+
+    let place = place.file(
+        "[redis]\nurl = 'http://h'\n[scylla]\nnodes = []\n[auth]\nkeys = [{ algorithm = 'HS256', file = '/none' }]",
+    );
+    assert!(place.load(&[]).is_ok());
+    for role in CLUSTER {
+        let faults = place.load_for(role, &[]).unwrap_err();
+        let keys: Vec<_> = faults.iter().map(|fault| fault.key.as_str()).collect();
+        assert_eq!(keys, ["redis.url", "scylla.nodes"], "{role}");
+    }
+}
+
+#[test]
+fn standalone_refuses_what_it_can_not_read_in_the_sections_of_a_cluster_too() {
+    let file = "[redis]\nurls = 'x'\npartitions = 0\ndurability = 'disk'\n[scylla]\nnodes = 'x'\npending_ttl = '1h'";
+    let faults = Place::new().file(file).faults(&[]);
+    let keys: Vec<_> = faults.iter().map(|fault| fault.split(':').next().unwrap()).collect();
+    assert_eq!(keys, ["redis.durability", "redis.partitions", "redis.urls", "scylla.nodes", "scylla.pending_ttl"]);
+}
+
+#[test]
+fn each_role_reads_the_files_it_needs() {
+    let missing = |name: &str| Some(PathBuf::from(format!("/no/such/{name}")));
+    let mut config = Config::standalone();
+    config.gateway.api_key_file = missing("key");
+    config.redis.password_file = missing("redis");
+    config.scylla.ca_file = missing("scylla");
+    for (role, keys) in [
+        (Role::Standalone, &["gateway.api_key_file"][..]),
+        (Role::Gateway, &["gateway.api_key_file", "redis.password_file", "scylla.ca_file"]),
+        (Role::Fanout, &["redis.password_file", "scylla.ca_file"]),
+        (Role::Migrate, &["scylla.ca_file"]),
+    ] {
+        let faults: Vec<_> = config.file_faults(role).into_iter().map(|fault| fault.key).collect();
+        assert_eq!(faults, keys, "{role}");
+    }
 }
 
 #[test]
@@ -78,6 +150,10 @@ fn variables_are_read_as_what_their_key_wants() {
         .variable("ROOST_AUTH__LEEWAY", "90s")
         .variable("ROOST_CHATS__OPEN_JOIN", "false")
         .variable("ROOST_FANOUT__READ_WAIT", "250ms")
+        .variable("ROOST_REDIS__URL", "redis://user:secret@h")
+        .variable("ROOST_REDIS__PARTITIONS", "8")
+        .variable("ROOST_SCYLLA__NODES", r#"["a", "b:1"]"#)
+        .variable("ROOST_SCYLLA__REPLICATION", "{'east': 3, 'west': 2}")
         .load(&[])
         .unwrap();
     assert_eq!(config.data, PathBuf::from("7"));
@@ -90,6 +166,10 @@ fn variables_are_read_as_what_their_key_wants() {
     assert_eq!(config.auth.leeway, Duration::from_secs(90));
     assert!(!config.chats.open_join);
     assert_eq!(config.fanout.read_wait, Duration::from_millis(250));
+    assert_eq!(config.redis.url, RedisUrl::new("redis://user:secret@h"));
+    assert_eq!(config.redis.partitions.get(), 8);
+    assert_eq!(config.scylla.nodes, ["a", "b:1"]);
+    assert_eq!(config.scylla.replication, serde_json::from_str(r#"{"east": 3, "west": 2}"#).unwrap());
 }
 
 #[test]
@@ -201,9 +281,9 @@ fn a_file_that_is_asked_for_must_be_there_and_be_toml() {
     // The flag wins over the variable.
     let other = place.0.path().join("other.toml");
     fs::write(&other, "[gateway]\ntopics_max = 3").unwrap();
-    let config = load(Config::standalone(), Some(&other), &[], &place.1, Config::faults).unwrap();
+    let config = load(Role::Standalone, Some(&other), &[], &place.1, Config::faults).unwrap();
     assert_eq!(config.gateway.topics_max, 3);
-    let missing = load(Config::standalone(), Some("missing".as_ref()), &[], &place.1, Config::faults).unwrap_err();
+    let missing = load(Role::Standalone, Some("missing".as_ref()), &[], &place.1, Config::faults).unwrap_err();
     assert_eq!(missing[0].key, "--config");
 
     // What is in the environment is told even so.
@@ -219,7 +299,7 @@ fn key_files_are_looked_at_with_everything_else() {
         .variable("ROOST_AUTH__KEYS", r#"[{"algorithm": "HS256", "file": "/no/such/secret"}]"#)
         .variable("ROOST_GATEWAY__API_KEY_FILE", "/no/such/key")
         .variable("ROOST_GATEWAY__TOPICS_MAX", "0");
-    let faults = load(Config::standalone(), None, &[], &place.1, Config::all_faults).unwrap_err();
+    let faults = load(Role::Standalone, None, &[], &place.1, Config::all_faults).unwrap_err();
     let keys: Vec<_> = faults.iter().map(|fault| fault.key.as_str()).collect();
     assert_eq!(keys, ["gateway.topics_max", "gateway.api_key_file", "auth.keys[0].file"]);
 }
@@ -255,7 +335,17 @@ fn the_documented_example_is_the_defaults_with_every_key() {
 
 #[test]
 fn the_documented_example_is_right_in_its_comments_too() {
-    let optional = ["# api_key_file =", "# issuer =", "# audience =", "#   keys ="];
+    let optional = [
+        "# api_key_file =",
+        "# issuer =",
+        "# audience =",
+        "#   keys =",
+        "# password_file =",
+        "# sentinel_password_file =",
+        "# ca_file =",
+        "# allow_eviction_policy =",
+        "# username =",
+    ];
     let mut text = documented_example().replace("\nkeys = []", "");
     for comment in optional {
         assert!(text.contains(comment), "{comment}");

@@ -43,6 +43,8 @@ async fn every_metric_is_documented_with_its_type_and_no_other() {
     let documented: BTreeSet<_> = page
         .lines()
         .filter(|line| line.starts_with("| `roost_"))
+        // Those of a cluster's backends: a unit test beside them compares them.
+        .filter(|line| !line.starts_with("| `roost_redis_") && !line.starts_with("| `roost_scylla_"))
         .map(|line| line.split('|').map(|cell| cell.trim().to_owned()).collect::<Vec<_>>())
         .map(|cells| (cells[1].clone(), cells[2].clone()))
         .collect();
