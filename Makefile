@@ -40,10 +40,11 @@ rustdoc: ## The documentation builds without a warning.
 	RUSTDOCFLAGS="-D warnings" cargo doc --locked --workspace --no-deps --document-private-items
 
 unit: ## Unit, contract and wire tests: no process is started.
-	$(CARGO_TEST) --lib --bins
+	$(CARGO_TEST) --lib --bins -- --skip on_servers
 	$(CARGO_TEST) --doc
 
-system: ## Black-box tests of the real binary, started as a child process.
+system: ## On real servers: backends, the hand-off property, and black-box tests of the real binary as a child process.
+	$(CARGO_TEST) --lib on_servers
 	$(CARGO_TEST) --test '*' -- --skip kill_
 
 clients: ## The published phoenix.js packages against the real binary.

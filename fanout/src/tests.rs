@@ -1,5 +1,5 @@
 //! Fanout on the embedded store: routing, crashes between any two side effects, leases, the reaper, and the hand-off
-//! between fanout and gateways as a property.
+//! between fanout and gateways as a property, which also runs on a real server.
 
 mod crashes;
 mod handoff;

@@ -75,6 +75,12 @@ impl Rig {
         Self { storage, config, _dir: dir }
     }
 
+    /// With another backend of some traits; the rest stays as it is.
+    pub(super) fn over(mut self, change: impl FnOnce(Storage) -> Storage) -> Self {
+        self.storage = change(self.storage);
+        self
+    }
+
     /// As after `kill -9` of a standalone process: what was in memory is gone.
     pub(super) fn reopen(self) -> Self {
         let Self { storage, config, _dir } = self;

@@ -25,6 +25,8 @@ struct State {
     next: u64,
     connections: BTreeMap<u64, Connection>,
     read: MailboxPosition,
+    /// What can be confirmed: positions read, above the one confirmed.
+    unconfirmed: BTreeSet<MailboxPosition>,
     /// Targets of each entry read and not confirmed that have neither confirmed nor become pending.
     open: BTreeMap<MailboxPosition, usize>,
 }
@@ -52,6 +54,7 @@ impl Gateway {
             next: 0,
             connections: BTreeMap::new(),
             read: MailboxPosition::START,
+            unconfirmed: BTreeSet::new(),
             open: BTreeMap::new(),
         };
         Rc::new(Self { id, storage, ledger, state: RefCell::new(state) })
@@ -136,7 +139,11 @@ impl Gateway {
         let read = self.state.borrow().read;
         let entries = self.storage.mailboxes.read(&self.id, read, 4, Duration::ZERO).await.unwrap();
         for entry in entries {
-            self.state.borrow_mut().read = entry.position;
+            {
+                let mut state = self.state.borrow_mut();
+                state.read = entry.position;
+                state.unconfirmed.insert(entry.position);
+            }
             match entry.item {
                 MailboxItem::Deliver(delivery) => self.deliver(entry.position, delivery).await,
                 MailboxItem::Ring { user } => {
@@ -243,11 +250,14 @@ impl Gateway {
 
     async fn confirm_mailbox(&self) {
         let through = {
-            let state = self.state.borrow();
+            let mut state = self.state.borrow_mut();
             let first_open = state.open.first_key_value().map(|(position, _)| *position);
-            first_open.map_or(state.read, |Position(high, low)| Position(high, low - 1))
+            let still_open = first_open.map(|first| state.unconfirmed.split_off(&first)).unwrap_or_default();
+            std::mem::replace(&mut state.unconfirmed, still_open).pop_last()
         };
-        self.storage.mailboxes.confirm(&self.id, through).await.unwrap();
+        if let Some(through) = through {
+            self.storage.mailboxes.confirm(&self.id, through).await.unwrap();
+        }
     }
 }
 

@@ -31,6 +31,11 @@ pub(super) enum Op {
     /// As a new worker; one that still acts is overtaken.
     StartFanout,
     CrashFanoutOrReaper(u16),
+    /// Some process crashes within its next storage call, which may take effect, in part or later.
+    CrashWithinStep {
+        which: u16,
+        polls: u32,
+    },
 }
 
 /// Any course of events.
@@ -49,6 +54,7 @@ pub(super) fn ops() -> impl Strategy<Value = Vec<Op>> {
         3 => any().prop_map(Op::Reap),
         5 => Just(Op::StartFanout),
         1 => any().prop_map(Op::CrashFanoutOrReaper),
+        3 => (any(), 1..4_u32).prop_map(|(which, polls)| Op::CrashWithinStep { which, polls }),
     ];
     prop::collection::vec(op, 50..500)
 }

@@ -61,6 +61,11 @@ pub(super) struct Step {
 impl Turns {
     /// Runs a process through its next storage call, up to where it asks for another or ends.
     pub(super) async fn step(self: &Arc<Self>, process: &mut Process) -> Step {
+        self.step_at_most(process, u32::MAX).await
+    }
+
+    /// The same, which ends after so many polls, wherever the call then stands: only for a process that is then dropped.
+    pub(super) async fn step_at_most(self: &Arc<Self>, process: &mut Process, mut polls: u32) -> Step {
         let waiting = {
             let mut state = self.0.lock().unwrap();
             (state.permit, state.call) = (true, None);
@@ -70,8 +75,9 @@ impl Turns {
         poll_fn(|cx| {
             let ended = process.as_mut().poll(cx).is_ready();
             let mut state = self.0.lock().unwrap();
-            if ended || (state.call.is_some() && !state.in_flight) {
-                state.permit = false;
+            polls -= 1;
+            if ended || polls == 0 || (state.call.is_some() && !state.in_flight) {
+                (state.permit, state.in_flight) = (false, false);
                 return Poll::Ready(Step { call: state.call, ended });
             }
             Poll::Pending

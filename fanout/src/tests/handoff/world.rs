@@ -6,11 +6,10 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures_util::FutureExt as _;
 use proptest::test_runner::TestCaseError;
 use roost_storage::*;
-use tokio::task::coop::unconstrained;
 
+use super::answers::Answers;
 use super::gateway::Gateway;
 use super::op::Op;
 use super::turns::{Process, Turns};
@@ -37,6 +36,7 @@ struct Task {
 
 pub(super) struct World {
     rig: Rig,
+    answers: Answers,
     turns: Arc<Turns>,
     /// What processes use: each call waits for its turn.
     storage: Storage,
@@ -52,14 +52,14 @@ pub(super) struct World {
 type Checked = Result<(), TestCaseError>;
 
 impl World {
-    pub(super) async fn new() -> Self {
-        let rig = Rig::new();
+    pub(super) async fn new(rig: Rig, answers: Answers) -> Self {
         let turns = Arc::new(Turns::default());
         let storage = hooked(&rig.storage, turns.clone());
         let mut world = Self {
             storage,
             turns,
             rig,
+            answers,
             ledger: Rc::default(),
             tasks: Vec::new(),
             gateways: Vec::new(),
@@ -114,7 +114,7 @@ impl World {
     /// Does `op` and checks what must be true.
     pub(super) async fn act(&mut self, op: Op) -> Checked {
         match op {
-            Op::Step(_) if self.tasks.is_empty() => return Ok(()),
+            Op::Step(_) | Op::CrashWithinStep { .. } if self.tasks.is_empty() => return Ok(()),
             Op::Step(which) => return self.step(usize::from(which) % self.tasks.len()).await,
             Op::Send { chat, sender } => self.send(chat, sender).await,
             Op::Change { chat, user, add } => self.change(chat, user, add).await,
@@ -142,6 +142,9 @@ impl World {
             }
             Op::Reap(which) => self.reap(Some(which)).await,
             Op::StartFanout => self.start_fanout(),
+            Op::CrashWithinStep { which, polls } => {
+                self.crash_within_step(usize::from(which) % self.tasks.len(), polls).await;
+            }
             Op::CrashFanoutOrReaper(which) => {
                 let tasks: Vec<_> = (0..self.tasks.len()).filter(|at| self.tasks[*at].gateway.is_none()).collect();
                 if !tasks.is_empty() {
@@ -151,6 +154,18 @@ impl World {
             }
         }
         self.check().await
+    }
+
+    async fn crash_within_step(&mut self, at: usize, polls: u32) {
+        let mut task = self.tasks.remove(at);
+        let step = self.turns.step_at_most(&mut task.process, polls).await;
+        self.trace.push(format!("{} crashes within {}", task.name, step.call.unwrap_or("-")));
+        drop(task.process);
+        // All of a gateway goes, not one of its tasks.
+        let number = self.gateways.iter().position(|gateway| task.gateway.as_ref() == Some(&gateway.id));
+        if let Some(number) = number {
+            self.crash_gateway(number).await;
+        }
     }
 
     async fn step(&mut self, at: usize) -> Checked {
@@ -254,9 +269,11 @@ impl World {
                 break;
             }
             self.ensure(round < 20, || format!("it never comes to rest: {}", left.join(", ")))?;
-            // Only those who are not: who is connected must have been told of every row, by reading or by a ring.
+            // Only those who are not: who is connected must have been told of every row, by reading or by a ring. But for
+            // what they have had already: a worker that crashed before it rang leaves the row, and the next one delivers.
             for user in 0..3 {
-                if !self.gateways.iter().any(|gateway| gateway.notifies(&user_named(user))) {
+                let is_connected = self.gateways.iter().any(|gateway| gateway.notifies(&user_named(user)));
+                if !is_connected || self.has_only_repeats_pending(&user_named(user)).await {
                     self.act(Op::Connect { gateway: 0, user, joins: 1 }).await?;
                 }
             }
@@ -311,17 +328,23 @@ impl World {
         left
     }
 
+    async fn has_only_repeats_pending(&self, user: &UserId) -> bool {
+        let rows = self.rig.storage.pending.page(user, None, 1000).await.unwrap().messages;
+        let confirmed = &self.ledger.borrow().confirmed;
+        !rows.is_empty() && rows.iter().all(|row| confirmed.contains(&(user.clone(), row.id())))
+    }
+
     async fn mailbox(&self, gateway: &GatewayId) -> Vec<MailboxEntry> {
         let mailboxes = &self.rig.storage.mailboxes;
         let confirmed = mailboxes.confirmed(gateway).await.unwrap();
-        at_once(mailboxes.read(gateway, confirmed, 1000, LONG))
+        self.answers.of(|wait| mailboxes.read(gateway, confirmed, 1000, wait)).await
     }
 
     /// Each accepted message is somewhere for each member at its place, and for nobody else anywhere.
     async fn check(&self) -> Checked {
         let storage = &self.rig.storage;
-        // The embedded log keeps nothing at or below the cursor.
-        let log = at_once(storage.log.read(PartitionId(0), Position::START, 1000, LONG));
+        // A log keeps nothing at or below the cursor.
+        let log = self.answers.of(|wait| storage.log.read(PartitionId(0), Position::START, 1000, wait)).await;
         let in_log: HashSet<MessageId> =
             log.iter().filter_map(|entry| entry.event.message()).map(|(message, _)| message.id()).collect();
         let mut held: HashSet<(UserId, MessageId)> = HashSet::new();
@@ -362,13 +385,6 @@ impl World {
         }
         Err(TestCaseError::fail(format!("{}, after:\n  {}", problem(), self.trace.join("\n  "))))
     }
-}
-
-/// What there is. Nothing is being written while this is asked, and the embedded store answers a read without waiting
-/// when there is something; waiting for what will not come would cost a tick of the clock each time.
-fn at_once<T>(read: impl Future<Output = Result<Vec<T>, StorageError>>) -> Vec<T> {
-    // Unconstrained: else tokio would make it wait once this task has done much without a pause.
-    unconstrained(read).now_or_never().map(Result::unwrap).unwrap_or_default()
 }
 
 fn user_named(number: u8) -> UserId {
