@@ -49,6 +49,7 @@ pub(super) struct Server {
     pub(super) eviction_policy: String,
     version: String,
     is_primary: bool,
+    is_loading: bool,
     writes_append_only_file: bool,
 }
 
@@ -170,6 +171,10 @@ impl Connector {
 
     /// Whether the server may be used.
     fn check(&self, server: &Server) -> Result<(), Unfit> {
+        // Until then what it says about its append-only file is not what it will be.
+        if server.is_loading {
+            return Err(Unfit::Loading);
+        }
         if !server.is_primary {
             return Err(Unfit::Replica);
         }
@@ -208,6 +213,7 @@ impl Server {
             eviction_policy: field("maxmemory_policy")?.to_owned(),
             version: version.to_owned(),
             is_primary: field("role")? == "master",
+            is_loading: field("loading")? == "1",
             writes_append_only_file: field("aof_enabled")? == "1",
         })
     }
@@ -249,7 +255,7 @@ mod tests {
     fn a_server_describes_itself() {
         let info = |version: &str, role: &str| {
             let text = format!(
-                "# Server\r\nredis_version:{version}\r\nrun_id:abc\r\nmaxmemory_policy:allkeys-lru\r\naof_enabled:1\r\nrole:{role}\r\n"
+                "# Server\r\nredis_version:{version}\r\nrun_id:abc\r\nmaxmemory_policy:allkeys-lru\r\nloading:0\r\naof_enabled:1\r\nrole:{role}\r\n"
             );
             Server::from_info(Value::BulkString(text.into())).unwrap()
         };
@@ -257,7 +263,7 @@ mod tests {
         assert!(server.is_primary && server.writes_append_only_file && !server.has_waitaof);
         assert_eq!((&*server.run_id, &*server.eviction_policy), ("abc", "allkeys-lru"));
         assert!(info("7.2.4", "master").has_waitaof && info("8.0.0", "master").has_waitaof);
-        assert!(!info("7.2.4", "slave").is_primary);
+        assert!(!info("7.2.4", "slave").is_primary && !server.is_loading);
         assert!(Server::from_info(Value::BulkString("redis_version:7.0".into())).is_err());
     }
 }

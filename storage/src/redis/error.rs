@@ -44,6 +44,8 @@ pub(super) enum Fault {
 pub(super) enum Unfit {
     #[error("it is not a primary")]
     Replica,
+    #[error("it is loading its data")]
+    Loading,
     #[error("its eviction policy is {0}")]
     Evicts(String),
     #[error("its append-only file is off")]
@@ -140,7 +142,9 @@ pub enum OpenError {
         found: String,
     },
     /// `redis.durability` is `aof`, and the server writes no append-only file.
-    #[error("redis.durability is \"aof\", but the server has appendonly off")]
+    #[error(
+        "redis.durability is \"aof\", but the server has appendonly off: set it to yes, or redis.durability to \"memory\" or \"replica\""
+    )]
     NoAppendOnlyFile,
     /// `redis.durability` is `aof`, and the server answers before it has written its append-only file.
     #[error(
@@ -157,13 +161,17 @@ pub enum OpenError {
         found: String,
     },
     /// The store was written by a version of Roost that this one does not know.
-    #[error("the data in Redis has format {found}, but this version reads format {FORMAT_VERSION}")]
+    #[error(
+        "the data in Redis has format {found}, but this version reads format {FORMAT_VERSION}: use the version that wrote it, or another redis.key_prefix"
+    )]
     UnknownFormat {
         /// What it says it is.
         found: String,
     },
     /// The store was made with another number of partitions.
-    #[error("the data in Redis has {stored} partitions, not {configured}: the number is fixed when it is made")]
+    #[error(
+        "the data in Redis has {stored} partitions, not {configured}, and the number is fixed when it is made: set redis.partitions to {stored}"
+    )]
     Partitions {
         /// How many it has.
         stored: u16,

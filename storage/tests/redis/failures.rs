@@ -214,6 +214,7 @@ async fn a_server_that_hangs_is_given_up_in_time_and_used_again() {
     }
     assert!(log.read(partition, Position::START, 10, Duration::from_millis(100)).await.unwrap_err().is_transient());
     assert!(log.lag(partition).await.unwrap_err().is_transient());
+    assert!(store.check().await.unwrap_err().is_transient());
     assert!(begun.elapsed() < Duration::from_secs(8), "{:?}", begun.elapsed());
     server.resume();
     append_until_done(&*log, &said(&chat, "after")).await;
@@ -225,8 +226,10 @@ async fn a_server_that_can_not_save_is_used_again_when_it_can() {
     server.command("CONFIG SET save \"3600 1\"");
     let store = open(&config(&server.url(), Durability::Aof)).await.unwrap();
     let (log, event) = (store.log(), said(&new_chat(), "patient"));
+    store.check().await.unwrap();
     server.let_save(false);
     assert_unavailable(append(&*log, &event).await, "MISCONF");
+    assert!(store.check().await.unwrap_err().is_transient(), "it answers, but takes no writes");
     server.let_save(true);
     assert!(!append_until_done(&*log, &event).await.duplicate);
 }
@@ -246,8 +249,10 @@ async fn nothing_is_acknowledged_while_the_append_only_file_is_off() {
         let event = said(&chat, "while it is off");
         append(&*log, &event).await.unwrap_err();
         assert_unavailable(append(&*log, &event).await, "append-only file is off");
+        store.check().await.unwrap_err();
         server.command("CONFIG SET appendonly yes");
         append_until_done(&*log, &event).await;
+        store.check().await.unwrap();
     }
 }
 

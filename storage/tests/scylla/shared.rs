@@ -12,8 +12,8 @@ use tokio::runtime::Runtime;
 use super::certificates::certificates;
 use super::cql::Cql;
 
-/// Longer than any test.
-pub(crate) const PENDING_TTL: Duration = Duration::from_hours(24);
+/// What chats.pending_ttl is by default.
+pub(crate) const PENDING_TTL: Duration = Duration::from_hours(30 * 24);
 
 pub(crate) struct Shared {
     /// How to use the keyspace.
