@@ -67,7 +67,7 @@ impl EventLog for Hooked {
         self.inner.log.lag(partition).await
     }
     async fn announce(&self, worker: &WorkerId, ttl: Duration) -> Result<Vec<WorkerId>, StorageError> {
-        self.inner.log.announce(worker, ttl).await
+        around!(self, "log.announce", self.inner.log.announce(worker, ttl))
     }
     async fn retire(&self, worker: &WorkerId) -> Result<(), StorageError> {
         self.inner.log.retire(worker).await

@@ -76,6 +76,35 @@ impl Hook for Hangs {
     }
 }
 
+/// Announcements fail while it is set.
+#[derive(Default)]
+struct Away(AtomicBool);
+
+#[async_trait]
+impl Hook for Away {
+    async fn before(&self, call: &'static str) -> Result<(), StorageError> {
+        let fails = call == "log.announce" && self.0.load(Ordering::Relaxed);
+        if fails { Err(StorageError::Unavailable("away".into())) } else { Ok(()) }
+    }
+    async fn after(&self, _call: &'static str) -> Result<(), StorageError> {
+        Ok(())
+    }
+}
+
+#[tokio::test]
+async fn a_fanout_is_announced_for_as_long_as_its_announcement_is_believed() {
+    let (rig, hook) = (Rig::new(), Arc::new(Away::default()));
+    let (fanout, _metrics) = start(&hooked(&rig.storage, hook.clone()), quick());
+    let announced = fanout.announced();
+    eventually("it is announced", || async { announced.now() }).await;
+    hook.0.store(true, Ordering::Relaxed);
+    eventually("its announcement has run out", || async { !announced.now() }).await;
+    hook.0.store(false, Ordering::Relaxed);
+    eventually("it is announced again", || async { announced.now() }).await;
+    fanout.stop().await;
+    assert!(!announced.now());
+}
+
 fn start(storage: &Storage, config: FanoutConfig) -> (Fanout, Arc<FanoutMetrics>) {
     let metrics = Arc::new(FanoutMetrics::default());
     (Fanout::start(storage.clone(), config, metrics.clone()), metrics)
