@@ -12,7 +12,7 @@ use tokio::net::TcpListener;
 use tokio::sync::{Mutex, Notify, Semaphore};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
-use tracing::{info, warn};
+use tracing::{error, info, warn};
 
 use crate::api::{self, ApiKey, InternalListener, Readiness};
 use crate::appender::Appender;
@@ -237,13 +237,19 @@ pub(crate) async fn listen(address: SocketAddr) -> Result<(TcpListener, SocketAd
     Ok((listener, bound))
 }
 
-/// Renews the lease until it is lost, or could not be renewed for its whole time; then every socket is closed: whoever
-/// took over stores what they had not confirmed.
+/// How soon a renewal that failed is tried again, at most: before a reaper that is back as well has seen the gateway dead
+/// at two scans in a row (`fanout.reaper_interval`).
+const RENEW_AGAIN: Duration = Duration::from_millis(250);
+
+/// Renews the lease until it is lost; then every socket is closed: whoever took over stores what they had not confirmed.
+/// That it could not be renewed in time does not say so. Everybody may be without the storage, and when it is back the
+/// lease is still there to renew; closing the sockets would only add a storm of reconnects to an outage.
 async fn keep_lease(node: Arc<Node>) {
     let ttl = node.config.lease_ttl;
     let mut held_until = Instant::now() + ttl;
+    let mut is_failing = false;
     loop {
-        tokio::time::sleep(ttl / 3).await;
+        tokio::time::sleep(if is_failing { RENEW_AGAIN.min(ttl / 3) } else { ttl / 3 }).await;
         let asked = Instant::now();
         match node.storage.sessions.renew_gateway(&node.id, ttl).await {
             Ok(Renewal::Kept) => {
@@ -252,12 +258,18 @@ async fn keep_lease(node: Arc<Node>) {
                     warn!("lease renewed late, reading everyone's pending again");
                     node.hub.ring_all();
                 }
+                is_failing = false;
                 held_until = asked + ttl;
             }
             Ok(Renewal::Lost) => break,
-            Err(error) if Instant::now() < held_until => warn!(%error, "lease not renewed, trying again"),
+            Err(error) if error.is_transient() => {
+                if !is_failing {
+                    warn!(%error, "lease not renewed, trying again");
+                }
+                is_failing = true;
+            }
             Err(error) => {
-                warn!(%error, "lease not renewed in time");
+                error!(%error, "lease not renewed");
                 break;
             }
         }

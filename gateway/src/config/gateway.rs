@@ -88,8 +88,9 @@ pub struct GatewayConfig {
     #[serde(with = "duration_text")]
     pub drain_interval: Duration,
 
-    /// How long the other nodes believe in this gateway without hearing from it. Too low: a pause (a slow disk, a busy
-    /// machine) makes it lose its lease and close every connection. Too high: after a crash, messages for its users
+    /// How long the other nodes believe in this gateway without hearing from it. When they do not any more, and one has
+    /// taken over, it closes every connection; while nobody can (the storage is away) it keeps them. Too low: a pause (a
+    /// slow disk, a busy machine) is enough for that. Too high: after a crash, messages for its users
     /// wait that long before they become pending.
     #[serde(with = "duration_text")]
     pub lease_ttl: Duration,
