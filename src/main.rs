@@ -1,5 +1,6 @@
 //! The binary: reads the command line and the configuration, and starts what was asked for.
 
+mod causes;
 mod cli;
 mod cluster;
 mod config;
@@ -99,7 +100,7 @@ fn ended(result: &Result<(), Ending>, err: &mut dyn Write) -> u8 {
     match result {
         Ok(()) => 0,
         Err(Ending::Failed(error)) => {
-            let _ = writeln!(err, "roost: {error:#}");
+            let _ = writeln!(err, "roost: {}", causes::told(error));
             FAILED
         }
         Err(Ending::Output(error)) => {

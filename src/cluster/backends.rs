@@ -14,6 +14,7 @@ use tokio::time::{sleep, timeout};
 use tracing::{info, warn};
 
 use super::metrics;
+use crate::causes;
 use crate::config::Config;
 
 /// First and longest wait for a backend that is not there.
@@ -122,7 +123,7 @@ async fn wait_for<T>(
                 waits.store(false, Ordering::Relaxed);
                 return Ok(opened);
             }
-            Err((true, error)) => warn!(backend, error = format!("{error:#}"), "backend not available, trying again"),
+            Err((true, error)) => warn!(backend, error = causes::told(&error), "backend not available, trying again"),
             Err((false, error)) => return Err(error.context(format!("{backend} can not be used"))),
         }
         waits.store(true, Ordering::Relaxed);
