@@ -7,8 +7,9 @@
 //! same id and content; first occurrences come in the order of the chat, within a connection's topic and, for
 //! notifications, over all connections of one device. A message whose sender was told nothing may be seen or not.
 //!
-//! One thing may come late: what another device of the same user has already had, and a crash makes pending again. To
-//! the user it is a repeat, only on a device that had not seen it.
+//! Two things may come late. What another device of the same user has already had, and a crash makes pending again: to
+//! the user it is a repeat, only on a device that had not seen it. And where there are several gateways, what another
+//! one owed: see [`Record::pending_may_be_late`].
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::fmt;
@@ -113,6 +114,9 @@ pub struct Record {
     pub attempts: Vec<Attempt>,
     /// Every connection, those of one device in the order they were opened.
     pub connections: Vec<Connection>,
+    /// There are several gateways. What one of them owes a connection that it believes to be alive becomes pending when
+    /// the connection, or the gateway, is given up: after newer messages that came to the user on another gateway.
+    pub pending_may_be_late: bool,
 }
 
 /// A broken promise.
@@ -315,7 +319,8 @@ impl<'a> Judge<'a> {
             let device = devices.entry((&connection.user, &connection.device)).or_default();
             let mut on_this = Newest::default();
             let first = connection.seen.iter().filter(|seen| device.known.insert(&seen.message_id));
-            for seen in first.filter(|seen| !seen_on.had_elsewhere(connection, seen)) {
+            let may_be_late = |seen: &Seen| self.record.pending_may_be_late && seen.kind == Kind::Pending;
+            for seen in first.filter(|seen| !may_be_late(seen) && !seen_on.had_elsewhere(connection, seen)) {
                 self.faults.extend(on_this.arrived(&seen.topic, seen, connection));
                 if seen.kind != Kind::Received {
                     self.faults.extend(device.notified.arrived("notifications", seen, connection));

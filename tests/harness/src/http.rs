@@ -58,6 +58,16 @@ pub async fn request(
     parse(&String::from_utf8_lossy(&bytes)).ok_or_else(|| io::Error::other(format!("no HTTP answer from {address}")))
 }
 
+/// Calls the internal API. A body of `null` is none.
+///
+/// # Panics
+/// When there is no answer.
+pub(crate) async fn api(address: SocketAddr, key: &str, method: &str, path: &str, body: &Value) -> Answer {
+    let body = if body.is_null() { String::new() } else { body.to_string() };
+    let header = format!("authorization: Bearer {key}");
+    request(address, method, path, &[header], &body).await.expect("the API answers")
+}
+
 fn parse(text: &str) -> Option<Answer> {
     let (head, body) = text.split_once("\r\n\r\n")?;
     let status = head.split(' ').nth(1)?.parse().ok()?;

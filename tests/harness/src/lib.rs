@@ -5,10 +5,13 @@
 pub mod cassandra;
 pub mod checker;
 pub mod client;
+pub mod cluster;
+pub mod crowd;
 mod eventually;
 mod frame;
 mod http;
 mod node;
+mod process;
 mod raw;
 pub mod redis;
 
@@ -16,5 +19,6 @@ pub use client::{Client, Connect, Refused};
 pub use eventually::{PATIENCE, eventually, eventually_blocking, free_port};
 pub use frame::{Frame, Version};
 pub use http::{Answer, request};
-pub use node::{Node, NodeOptions, StartFailure};
+pub use node::{Node, NodeOptions};
+pub use process::{Process, StartFailure};
 pub use raw::RawSocket;

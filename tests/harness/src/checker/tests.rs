@@ -48,6 +48,7 @@ fn good() -> Record {
             connection("cid", "phone", vec![seen(Notified, "01", "one"), seen(Notified, "02", "two")]),
             connection("cid", "phone", vec![seen(Pending, "02", "two"), seen(Pending, "03", "three")]),
         ],
+        pending_may_be_late: false,
     }
 }
 
@@ -160,4 +161,23 @@ fn message_without_an_answer_may_be_seen_or_not() {
     record.connections[5].seen.push(seen(Kind::Pending, "08", "maybe"));
     let two = Fault::TwoIds { content: "maybe".into(), first: "07".into(), second: "08".into() };
     assert_eq!(check(&record).unwrap_err(), [two]);
+}
+
+#[test]
+fn what_another_gateway_owed_may_come_late_as_pending_and_as_nothing_else() {
+    let late = |kind| {
+        move |record: &mut Record| {
+            record.connections[3].seen.push(seen(kind, "02", "two"));
+            record.pending_may_be_late = true;
+        }
+    };
+    let mut record = good();
+    // Also to a device that has seen nothing of it elsewhere.
+    record.connections[2].seen.pop();
+    late(Kind::Pending)(&mut record);
+    check(&record).expect("it may");
+    record.pending_may_be_late = false;
+    let reordered = |found: Vec<Fault>| found.iter().all(|fault| matches!(fault, Fault::Reordered { .. }));
+    assert!(reordered(check(&record).unwrap_err()));
+    assert!(reordered(faults(late(Kind::Notified))));
 }

@@ -6,11 +6,11 @@ use std::time::Duration;
 use rand::rngs::StdRng;
 use rand::seq::IndexedRandom;
 use rand::{Rng, SeedableRng};
-use roost_harness::checker::{Attempt, Outcome};
-use roost_harness::{Client, Connect, Node};
 use serde_json::json;
 
-use crate::world::World;
+use super::Crowd;
+use crate::checker::{Attempt, Outcome};
+use crate::{Client, Connect};
 
 /// The connection is gone.
 struct Gone;
@@ -22,7 +22,7 @@ impl From<Option<u16>> for Gone {
 }
 
 /// How a device behaves.
-#[derive(Clone, Copy)]
+#[derive(Debug, Clone, Copy)]
 struct Habit {
     /// How likely it joins its notification topic on a visit.
     notifications: f64,
@@ -44,15 +44,17 @@ const VISITOR: Habit = Habit { notifications: 0.6, rooms: 0.3, wanders: 0.2, sta
 const HABITS: [Habit; 5] = [RESIDENT, LISTENER, ROOMER, WANDERER, VISITOR];
 
 /// A message that may have to be sent again.
-#[derive(Clone)]
+#[derive(Debug, Clone)]
 struct Draft {
     chat: String,
     reference: String,
     content: String,
 }
 
-pub(crate) struct Actor {
-    world: Arc<World>,
+/// One device of one user.
+#[derive(Debug)]
+pub struct Actor {
+    crowd: Arc<Crowd>,
     user: String,
     device: String,
     token: String,
@@ -63,17 +65,17 @@ pub(crate) struct Actor {
 }
 
 impl Actor {
-    /// Every user once, every second one with another device.
-    pub(crate) fn all(world: &Arc<World>, seed: u64, node: &Node) -> Vec<Actor> {
-        let second = world.users.iter().step_by(2).map(|user| (user, "tablet"));
-        let devices = world.users.iter().map(|user| (user, "phone")).chain(second);
+    /// Every user once, every second one with another device, each with a token that `token` makes.
+    pub fn all(crowd: &Arc<Crowd>, seed: u64, token: impl Fn(&str, &str) -> String) -> Vec<Actor> {
+        let second = crowd.users.iter().step_by(2).map(|user| (user, "tablet"));
+        let devices = crowd.users.iter().map(|user| (user, "phone")).chain(second);
         devices
             .enumerate()
             .map(|(number, (user, device))| Actor {
-                world: Arc::clone(world),
+                crowd: Arc::clone(crowd),
                 user: user.clone(),
                 device: device.to_owned(),
-                token: node.token(user, device),
+                token: token(user, device),
                 rng: StdRng::seed_from_u64(seed.wrapping_mul(1000) + number as u64),
                 habit: HABITS[number % HABITS.len()],
                 drafted: 0,
@@ -84,8 +86,11 @@ impl Actor {
 
     /// Lives until the world stops, then has every open question answered, and returns a last connection on the
     /// notification topic that stays open.
-    pub(crate) async fn live(mut self) -> Client {
-        while !self.world.is_stopping() {
+    ///
+    /// # Panics
+    /// When it is refused what is its right, or given what is not.
+    pub async fn live(mut self) -> Client {
+        while !self.crowd.is_stopping() {
             let mut client = self.connect().await;
             // Either way the visit is over: it was long enough, or the server was killed.
             let ended = self.visit(&mut client).await;
@@ -93,7 +98,7 @@ impl Actor {
                 Ok(()) if self.rng.random_bool(0.3) => client.close().await,
                 _ => client.cut().await,
             };
-            self.world.connection_ended(&self.user, &self.device, &frames);
+            self.crowd.connection_ended(&self.user, &self.device, &frames);
             let away = self.rng.random_range(0..=self.habit.away);
             tokio::time::sleep(Duration::from_millis(away)).await;
         }
@@ -101,7 +106,7 @@ impl Actor {
             let mut client = self.connect().await;
             let _gone = self.send_again(&mut client).await;
             let frames = client.cut().await;
-            self.world.connection_ended(&self.user, &self.device, &frames);
+            self.crowd.connection_ended(&self.user, &self.device, &frames);
         }
         let mut client = self.connect().await;
         client.join(&format!("notifications:{}", self.user)).await;
@@ -109,9 +114,10 @@ impl Actor {
     }
 
     /// Tries until the server is there again.
-    async fn connect(&self) -> Client {
+    async fn connect(&mut self) -> Client {
         loop {
-            match Connect::new(self.world.address(), &self.user, &self.device, &self.token).open().await {
+            let address = self.crowd.address(&mut self.rng);
+            match Connect::new(address, &self.user, &self.device, &self.token).open().await {
                 Ok(client) => return client,
                 Err(refused) => assert_ne!(refused.status, 403, "a good token is never refused: {}", refused.body),
             }
@@ -127,7 +133,7 @@ impl Actor {
             self.send_again(client).await?;
         }
         let mut rooms = Vec::new();
-        for chat in self.world.chats_of(&self.user) {
+        for chat in self.crowd.chats_of(&self.user) {
             if self.rng.random_bool(self.habit.rooms) {
                 self.join(client, &format!("chat:{chat}")).await?;
                 rooms.push(chat);
@@ -137,7 +143,7 @@ impl Actor {
             self.knock_at_a_strangers_door(client).await?;
         }
         for _ in 0..self.rng.random_range(1..=self.habit.stays * 2) {
-            if self.world.is_stopping() || client.is_closed() {
+            if self.crowd.is_stopping() || client.is_closed() {
                 break;
             }
             self.step(client, &mut rooms).await?;
@@ -166,7 +172,7 @@ impl Actor {
             let chat = rooms.swap_remove(self.rng.random_range(0..rooms.len()));
             client.leave(&format!("chat:{chat}")).await?;
         }
-        let others: Vec<_> = self.world.chats_of(&self.user).into_iter().filter(|chat| !rooms.contains(chat)).collect();
+        let others: Vec<_> = self.crowd.chats_of(&self.user).into_iter().filter(|chat| !rooms.contains(chat)).collect();
         if let Some(chat) = others.choose(&mut self.rng) {
             self.join(client, &format!("chat:{chat}")).await?;
             rooms.push(chat.clone());
@@ -181,7 +187,7 @@ impl Actor {
     }
 
     async fn knock_at_a_strangers_door(&mut self, client: &mut Client) -> Result<(), Gone> {
-        let mut others = self.world.members.iter().filter(|(_, members)| !members.contains(&self.user));
+        let mut others = self.crowd.members.iter().filter(|(_, members)| !members.contains(&self.user));
         let Some((chat, _)) = others.next() else { return Ok(()) };
         let reply = client.try_join(&format!("chat:{chat}")).await?;
         assert_eq!(reply["response"]["reason"], "unauthorized", "{} is no member of {chat}", self.user);
@@ -229,11 +235,13 @@ impl Actor {
         for draft in drafts {
             let answer = client.message_sent(&topic(&draft), &draft.reference).await;
             let outcome = match &answer {
-                Ok(sent) if sent["status"] == "sent" => Outcome::Sent(sent["message_id"].as_str().unwrap().to_owned()),
+                Ok(sent) if sent["status"] == "sent" => {
+                    Outcome::Sent(sent["message_id"].as_str().expect("it has an id").to_owned())
+                }
                 Ok(_) => Outcome::Refused,
                 Err(_) => Outcome::Unknown,
             };
-            self.world.attempted(Attempt {
+            self.crowd.attempted(Attempt {
                 sender: self.user.clone(),
                 chat: draft.chat.clone(),
                 reference: draft.reference.clone(),
