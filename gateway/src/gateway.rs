@@ -197,19 +197,7 @@ impl Gateway {
                 link.close(Close::Restart);
             }
         }
-        loop {
-            let closed = self.node.closed.notified();
-            tokio::pin!(closed);
-            closed.as_mut().enable();
-            // A handshake that was under way may have become a connection since.
-            for link in self.node.hub.links() {
-                link.close(Close::Restart);
-            }
-            if self.node.running.load(Ordering::Relaxed) == 0 {
-                return;
-            }
-            let _ = tokio::time::timeout(Duration::from_millis(100), closed).await;
-        }
+        until_closed(&self.node).await;
     }
 
     /// Nothing more comes in behind the fence; what is in the mailbox becomes pending, since nobody is connected.
@@ -240,6 +228,10 @@ pub(crate) async fn listen(address: SocketAddr) -> Result<(TcpListener, SocketAd
 /// How soon a renewal that failed is tried again, at most: before a reaper that is back as well has seen the gateway dead
 /// at two scans in a row (`fanout.reaper_interval`).
 const RENEW_AGAIN: Duration = Duration::from_millis(250);
+
+/// How long a gateway without a lease waits for its connections to close. It delivers nothing new meanwhile: its mailbox
+/// is fenced.
+const CLOSE_WAIT: Duration = Duration::from_secs(1);
 
 /// Renews the lease until it is lost; then every socket is closed: whoever took over stores what they had not confirmed.
 /// That it could not be renewed in time does not say so. Everybody may be without the storage, and when it is back the
@@ -276,8 +268,24 @@ async fn keep_lease(node: Arc<Node>) {
     }
     warn!(gateway = %node.id, "lease lost, closing every connection");
     node.draining.store(true, Ordering::Relaxed);
-    for link in node.hub.links() {
-        link.close(Close::Restart);
+    // The process ends with this: those who take it get their close code first.
+    let _ = tokio::time::timeout(CLOSE_WAIT, until_closed(&node)).await;
+}
+
+/// Asks every connection to close with 1012, and completes when none is left.
+async fn until_closed(node: &Node) {
+    loop {
+        let closed = node.closed.notified();
+        tokio::pin!(closed);
+        closed.as_mut().enable();
+        // A handshake that was under way may have become a connection since.
+        for link in node.hub.links() {
+            link.close(Close::Restart);
+        }
+        if node.running.load(Ordering::Relaxed) == 0 {
+            return;
+        }
+        let _ = tokio::time::timeout(Duration::from_millis(100), closed).await;
     }
 }
 
