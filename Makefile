@@ -11,14 +11,19 @@ export PATH := $(CACHE)/bin:$(PATH)
 # Every step selects the whole workspace, so that all build the same features in the same profile: nothing twice.
 CARGO_TEST := cargo test --locked --workspace --no-fail-fast
 
-.PHONY: help check test tools fmt clippy rustdoc shellcheck deny unit system clients kill
+# Every test target by its files, but the one that is a step of its own.
+CRATES := . fanout gateway storage loadtest/swarm
+TARGETS := $(wildcard $(foreach crate,$(CRATES),$(crate)/tests/*.rs $(crate)/tests/*/main.rs))
+SYSTEM := $(filter-out cluster,$(sort $(notdir $(basename $(TARGETS:/main.rs=.rs)))))
+
+.PHONY: help check test tools fmt clippy rustdoc shellcheck deny unit system cluster-tests clients kill
 
 help: ## This list.
-	@sed -n 's/^\([a-z]*\):.*## \(.*\)/make \1\t\2/p' Makefile | column -t -s $$'\t'
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1\t\2/p' Makefile | column -t -s $$'\t'
 
 check: fmt clippy unit ## The fast inner loop: formatting, lints, unit tests. No servers.
 
-test: tools fmt shellcheck deny clippy rustdoc unit system clients kill ## Everything CI runs, cheap to dear.
+test: tools fmt shellcheck deny clippy rustdoc unit system cluster-tests clients kill ## Everything CI runs, cheap to dear.
 
 tools: ## Fetch what the tests use into the cache; nothing to do when it is there.
 	@deploy/dev/tools.sh toolchain shellcheck deny clients cassandra valkey redis
@@ -45,7 +50,10 @@ unit: ## Unit, contract and wire tests: no process is started.
 
 system: ## On real servers: backends, the hand-off property, and black-box tests of the real binary as a child process.
 	$(CARGO_TEST) --lib on_servers
-	$(CARGO_TEST) --test '*' -- --skip kill_
+	$(CARGO_TEST) $(SYSTEM:%=--test %) -- --skip kill_
+
+cluster-tests: ## Whole clusters of real processes: what goes between gateways, and what happens when parts of them die.
+	$(CARGO_TEST) --test cluster
 
 clients: ## The published phoenix.js packages against the real binary.
 	$(CARGO_TEST) --no-run --test system

@@ -31,6 +31,9 @@ use crate::redis::{SINGLE, Server, Software};
 
 pub use member::{Fanout, Gateway};
 
+/// How many partitions a cluster has: enough that each of a few fanouts is sure to get some, wherever they fall.
+pub const PARTITIONS: usize = 32;
+
 /// What a cluster stands on. Clusters share it: each has a keyspace and a key prefix of its own.
 #[derive(Debug)]
 pub struct Servers {
@@ -74,7 +77,7 @@ pub struct ClusterOptions<'a> {
 
 impl<'a> ClusterOptions<'a> {
     /// Runs `binary` (pass `env!("CARGO_BIN_EXE_roost")`) on `servers`. Leases are short, so that tests need not wait
-    /// long for a dead process to be noticed, and there are 8 partitions.
+    /// long for a dead process to be noticed, and there are [`PARTITIONS`].
     pub fn new(binary: impl Into<PathBuf>, servers: &'a Servers) -> Self {
         let name = format!("t{:016x}", rand::random::<u64>());
         let settings = [
@@ -90,7 +93,7 @@ impl<'a> ClusterOptions<'a> {
             ("fanout.retry_wait_max", json!("500ms")),
             ("redis.url", json!(servers.redis.url())),
             ("redis.key_prefix", json!(format!("{name}:"))),
-            ("redis.partitions", json!(8)),
+            ("redis.partitions", json!(PARTITIONS)),
             ("scylla.nodes", json!(servers.cassandra.nodes())),
             ("scylla.keyspace", json!(name)),
             ("scylla.replication", json!(1)),
