@@ -16,7 +16,7 @@ CRATES := . fanout gateway storage loadtest/swarm
 TARGETS := $(wildcard $(foreach crate,$(CRATES),$(crate)/tests/*.rs $(crate)/tests/*/main.rs))
 SYSTEM := $(filter-out cluster,$(sort $(notdir $(basename $(TARGETS:/main.rs=.rs)))))
 
-.PHONY: help check test tools fmt clippy rustdoc shellcheck deny unit system cluster-tests clients kill
+.PHONY: help check test cluster tools fmt clippy rustdoc shellcheck deny unit system cluster-tests clients kill
 
 help: ## This list.
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1\t\2/p' Makefile | column -t -s $$'\t'
@@ -25,8 +25,13 @@ check: fmt clippy unit ## The fast inner loop: formatting, lints, unit tests. No
 
 test: tools fmt shellcheck deny clippy rustdoc unit system cluster-tests clients kill ## Everything CI runs, cheap to dear.
 
+cluster: ## A cluster on this machine until Ctrl-C; CLUSTER="--port 4100 --dir FOLDER" are options of deploy/dev/cluster.sh.
+	@deploy/dev/tools.sh toolchain cassandra valkey haproxy
+	@$(CARGO_TEST) --no-run --test system # as `make clients` builds it: nothing twice
+	@ROOST_BIN="$$(deploy/dev/binary.sh)" exec deploy/dev/cluster.sh $(CLUSTER)
+
 tools: ## Fetch what the tests use into the cache; nothing to do when it is there.
-	@deploy/dev/tools.sh toolchain shellcheck deny clients cassandra valkey redis
+	@deploy/dev/tools.sh toolchain shellcheck deny clients cassandra valkey redis haproxy
 
 fmt: ## Formatting.
 	cargo fmt --all --check
@@ -55,7 +60,7 @@ system: ## On real servers: backends, the hand-off property, and black-box tests
 cluster-tests: ## Whole clusters of real processes: what goes between gateways, and what happens when parts of them die.
 	$(CARGO_TEST) --test cluster
 
-clients: ## The published phoenix.js packages against the real binary.
+clients: ## The published phoenix.js packages against the real binary, alone and as the cluster of `make cluster`.
 	$(CARGO_TEST) --no-run --test system
 	ROOST_BIN="$$(deploy/dev/binary.sh)" node --test --test-reporter=spec $$(ls tests/clients/*.test.mjs)
 

@@ -85,10 +85,10 @@ deb() {
   rm -rf "$downloads"
 }
 
-# starter COMMAND NAME: puts a command of `deb NAME` into bin, with the libraries unpacked beside it.
+# starter COMMAND NAME [FOLDER]: puts a command of `deb NAME` into bin, with the libraries unpacked beside it.
 starter() {
-  local tree=$cache/deb-$2
-  [ -x "$tree/usr/bin/$1" ]
+  local tree=$cache/deb-$2 folder=${3:-usr/bin}
+  [ -x "$tree/$folder/$1" ]
   # The folder is named, not found: redis-server is told by the name it is started under what to be.
   cat >"$bin/$1" <<EOF
 #!/bin/sh
@@ -96,7 +96,7 @@ for libraries in "$tree"/usr/lib/*-linux-gnu; do
   LD_LIBRARY_PATH=\$libraries\${LD_LIBRARY_PATH:+:\$LD_LIBRARY_PATH}
 done
 export LD_LIBRARY_PATH
-exec "$tree/usr/bin/$1" "\$@"
+exec "$tree/$folder/$1" "\$@"
 EOF
   chmod +x "$bin/$1"
 }
@@ -171,6 +171,23 @@ tool_redis() {
     die "redis-server 7.0 is not on PATH and there is no apt-get with dpkg to fetch it: install either one"
   fi
   once redis 7.0-debian do_redis
+}
+
+do_haproxy() {
+  deb haproxy haproxy
+  starter haproxy haproxy usr/sbin
+  "$bin/haproxy" -v
+}
+tool_haproxy() {
+  if on_path haproxy; then
+    local version
+    version=$(haproxy -v | sed -n '1s/^HA-\{0,1\}Proxy version \([0-9.]*\).*/\1/p')
+    if at_least "$version" 2.4; then return 0; fi
+  fi
+  if ! command -v apt-get >/dev/null || ! command -v dpkg >/dev/null; then
+    die "haproxy 2.4 or newer is not on PATH and there is no apt-get with dpkg to fetch it: install either one"
+  fi
+  once haproxy 2-debian do_haproxy
 }
 
 # The published client packages. Node finds them through a link in tests/clients, so that a fresh clone is not cold.
