@@ -17,8 +17,8 @@ use crate::locate::locate;
 use crate::members::Members;
 use crate::plan::{Outgoing, plan, refused_everywhere};
 use crate::put::put_deliveries;
-use crate::removals;
 use crate::store::store_and_ring;
+use crate::{removals, rooms};
 
 /// Works through one partition's entries under one lease.
 pub(crate) struct Batches {
@@ -60,13 +60,13 @@ impl Batches {
         let mut obligations = 0;
         for entry in messages {
             let Some((message, origin)) = entry.event.message() else { continue };
-            let members = self.members.of(&message.chat).await?;
-            if !piece.is_empty() && obligations + members.len() > self.context.config.obligations_max {
+            let audience = self.members.audience(&message.chat).await?;
+            if !piece.is_empty() && obligations + audience.weight() > self.context.config.obligations_max {
                 self.route_piece(std::mem::take(&mut piece)).await?;
                 obligations = 0;
             }
-            obligations += members.len();
-            piece.push(Outgoing { origin: origin.cloned(), message, members });
+            obligations += audience.weight();
+            piece.push(Outgoing { origin: origin.cloned(), message, audience });
         }
         self.route_piece(piece).await
     }
@@ -76,16 +76,21 @@ impl Batches {
             return Ok(());
         }
         let (context, metrics) = (&*self.context, &self.context.metrics);
-        let mut users: BTreeSet<UserId> = outgoing.iter().map(|out| out.message.sender.clone()).collect();
-        users.extend(outgoing.iter().flat_map(|out| out.recipients().cloned()));
-        let located = locate(context, users).await?;
-        let plan = plan(&outgoing, &located);
+        let of = |is_room: bool| outgoing.iter().filter(move |out| out.is_room() == is_room);
+        let mut users: BTreeSet<UserId> = of(false).map(|out| out.message.sender.clone()).collect();
+        users.extend(of(false).flat_map(|out| out.recipients().cloned()));
+        let to_rooms: Vec<Message> = of(true).map(|out| out.message.clone()).collect();
+        let to_members: Vec<Message> = of(false).map(|out| out.message.clone()).collect();
+        let found = try_join(locate(context, users), rooms::store_and_find_followers(context, &to_rooms));
+        let (located, followers) = found.await?;
+        let plan = plan(&outgoing, &located, &followers);
         drop(located);
 
-        let messages: Vec<Message> = outgoing.iter().map(|out| out.message.clone()).collect();
         let ((), refused) =
-            try_join(context.storage.history.append(&messages), put_deliveries(context, &outgoing, &plan)).await?;
+            try_join(context.storage.history.append(&to_members), put_deliveries(context, &outgoing, &plan)).await?;
+        rooms::ring_refusing(context, &outgoing, &plan, &refused).await?;
 
+        let messages: Vec<Message> = outgoing.iter().map(|out| out.message.clone()).collect();
         let missed = refused_everywhere(&plan, &refused.all());
         let row = |(index, user): &(usize, UserId)| (user.clone(), messages[*index].clone());
         let rows: Vec<_> = plan.unreachable.iter().chain(&missed).map(row).collect();
@@ -94,24 +99,31 @@ impl Batches {
         metrics.pending_unreachable.inc_by(plan.unreachable.len() as u64);
         metrics.pending_refused.inc_by(missed.len() as u64);
         metrics.messages.inc_by(messages.len() as u64);
+        metrics.room_messages.inc_by(to_rooms.len() as u64);
         metrics.obligations.inc_by(outgoing.iter().map(|out| out.recipients().count() as u64).sum());
         Ok(())
     }
 
-    /// Applies a change, then closes the channels of those who are not members any more.
+    /// Applies a change, then closes the channels of those who are not members any more, and lets those who are members
+    /// of a room now follow it.
     ///
     /// [`Change::Remove`] names its user: repeating it closes again. [`Change::Set`] does not, see [`removals`].
     async fn change_members(&mut self, chat: ChatId, sequence: Sequence, change: Change) -> Result<(), Interrupted> {
         let (context, partition) = (self.context.clone(), self.lease.partition);
         let mut leaving = self.leaving(&chat, &change).await?;
+        let consequences = self.members.consequences(&chat, sequence, &change).await?;
         let write_down = matches!(change, Change::Set(_)) && !leaving.is_empty();
         if write_down {
             removals::write_down(&context, partition, &chat, &leaving).await?;
         }
-        let change = MembershipChange { chat, sequence, change };
+        let change = MembershipChange { chat, sequence, change, routing: consequences.routing };
         leaving.extend(context.storage.chats.apply(&change).await?);
-        self.members.change(&change.chat, &change.change);
+        self.members.change(&change);
         removals::close(&context, &change.chat, leaving).await?;
+        rooms::enter(&context, &change.chat, change.sequence, consequences.entering).await?;
+        if consequences.switches {
+            context.metrics.switched(change.routing);
+        }
         if write_down {
             removals::strike_out(&context, partition).await?;
         }

@@ -38,6 +38,11 @@ pub struct FanoutConfig {
     /// Longest such wait. Too low: hammers a backend that comes back. Too high: delivery resumes late.
     #[serde(with = "duration_text")]
     pub retry_wait_max: Duration,
+    /// Chats with more members than this are in room mode: one mailbox entry for each gateway that follows the chat, and
+    /// what is pending is read from history. They leave it at half of that. Too low: small chats pay a cursor for each
+    /// member who is connected. Too high: each message of a large chat costs a look-up for each member, and a row for
+    /// each who is away.
+    pub room_above: usize,
     /// Members in all cached chats of this process, about 50 bytes each. Too low: members are read again and again. Too
     /// high: memory.
     pub members_cache_max: usize,
@@ -68,6 +73,7 @@ impl Default for FanoutConfig {
             read_wait: Duration::from_secs(1),
             retry_wait_min: Duration::from_millis(50),
             retry_wait_max: Duration::from_secs(5),
+            room_above: 64,
             members_cache_max: 1_000_000,
             obligations_max: 65_536,
             look_up_max: 512,
@@ -96,6 +102,7 @@ impl FanoutConfig {
         }
         faults.duration("stop_timeout", self.stop_timeout, Duration::ZERO..=hour);
         faults.number("batch_max", self.batch_max, 1..=10_000);
+        faults.number("room_above", self.room_above, 0..=1_000_000_000);
         faults.number("members_cache_max", self.members_cache_max, 0..=1_000_000_000);
         faults.number("obligations_max", self.obligations_max, 1..=10_000_000);
         faults.number("look_up_max", self.look_up_max, 1..=100_000);

@@ -17,6 +17,7 @@ mod put;
 mod reaper;
 mod removals;
 mod retry;
+mod rooms;
 mod store;
 #[cfg(test)]
 mod tests;

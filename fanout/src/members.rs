@@ -1,4 +1,4 @@
-//! The members of the chats of one partition, cached.
+//! The members of the chats of one partition, and how their messages are routed, cached.
 //!
 //! Exact, never refreshed by time: loaded from [`roost_storage::Chats`], then changed only by the partition's own
 //! membership changes at their place in the order. Whoever re-acquires the partition or reloads its cursor starts with
@@ -7,9 +7,10 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
-use roost_storage::{Change, ChatId, StorageError, UserId};
+use roost_storage::{Change, ChatId, MembershipChange, Routing, Sequence, Span, StorageError, UserId};
 
 use crate::context::Context;
+use crate::plan::Audience;
 
 pub(crate) struct Members {
     context: Arc<Context>,
@@ -21,13 +22,32 @@ pub(crate) struct Members {
 }
 
 struct Cached {
-    members: Arc<BTreeSet<UserId>>,
+    known: Known,
     used: u64,
 }
 
-/// A chat without members takes room, too.
-fn weight(members: &BTreeSet<UserId>) -> usize {
-    members.len() + 1
+/// What is known of a chat. The members of a room are loaded only when they change.
+#[derive(Clone)]
+struct Known {
+    spans: Vec<Span>,
+    members: Option<Arc<BTreeSet<UserId>>>,
+}
+
+impl Known {
+    /// A chat without members takes room, too.
+    fn weight(&self) -> usize {
+        self.members.as_ref().map_or(0, |members| members.len()) + 1
+    }
+}
+
+/// What a change of members does besides.
+pub(crate) struct Consequences {
+    /// How messages after it are routed.
+    pub(crate) routing: Routing,
+    /// Whose gateways have to know that the chat is a room for them.
+    pub(crate) entering: BTreeSet<UserId>,
+    /// Whether the routing is another one than before. Not told of a change that is repeated.
+    pub(crate) switches: bool,
 }
 
 impl Members {
@@ -35,43 +55,101 @@ impl Members {
         Self { context, chats: HashMap::new(), by_use: BTreeMap::new(), uses: 0, weight: 0 }
     }
 
-    /// The members of `chat` after every change handed to [`Members::change`].
+    /// Whom a message of `chat` is for, after every change handed to [`Members::change`].
+    pub(crate) async fn audience(&mut self, chat: &ChatId) -> Result<Audience, StorageError> {
+        let known = self.known(chat, false).await?;
+        Ok(match known.members {
+            Some(members) if !Span::is_open(&known.spans) => Audience::Members(members),
+            _ => Audience::Room,
+        })
+    }
+
+    /// The members of `chat`.
     pub(crate) async fn of(&mut self, chat: &ChatId) -> Result<Arc<BTreeSet<UserId>>, StorageError> {
-        if let Some(members) = self.take(chat) {
-            self.keep(chat.clone(), members.clone());
-            return Ok(members);
+        Ok(self.known(chat, true).await?.members.unwrap_or_default())
+    }
+
+    /// What a change is about to do. The same when it is asked again after the change was applied, as after a crash.
+    pub(crate) async fn consequences(
+        &mut self,
+        chat: &ChatId,
+        sequence: Sequence,
+        change: &Change,
+    ) -> Result<Consequences, StorageError> {
+        let members = self.of(chat).await?;
+        let count = match change {
+            Change::Set(users) => users.len(),
+            Change::Add(user) => members.len() + usize::from(!members.contains(user)),
+            Change::Remove(user) => members.len() - usize::from(members.contains(user)),
+        };
+        let before = self.known(chat, true).await?.spans;
+        let routing = self.routing(&before, count);
+        let switches = Span::is_open(&before) != (routing == Routing::Room);
+        let after = Span::after(before, sequence, routing == Routing::Room);
+        let begins = after.last() == Some(&Span { since: sequence, until: None });
+        let entering = match change {
+            _ if routing == Routing::Members => BTreeSet::new(),
+            Change::Set(users) => users.clone(),
+            Change::Add(user) if begins => members.iter().chain([user]).cloned().collect(),
+            Change::Add(user) => BTreeSet::from([user.clone()]),
+            Change::Remove(_) => BTreeSet::new(),
+        };
+        Ok(Consequences { routing, entering, switches })
+    }
+
+    /// A room begins above a number of members and ends at half of it, so that few switch to and fro; one that did so
+    /// for [`Span::MAX`] times stays a room.
+    fn routing(&self, spans: &[Span], members: usize) -> Routing {
+        let above = self.context.config.room_above;
+        let is_room = match Span::is_open(spans) {
+            true => members > above / 2 || spans.len() >= Span::MAX,
+            false => members > above,
+        };
+        if is_room { Routing::Room } else { Routing::Members }
+    }
+
+    async fn known(&mut self, chat: &ChatId, with_members: bool) -> Result<Known, StorageError> {
+        let mut known = match self.take(chat) {
+            Some(known) => known,
+            None => Known { spans: self.context.storage.chats.room_spans(chat).await?, members: None },
+        };
+        if known.members.is_none() && (with_members || !Span::is_open(&known.spans)) {
+            known.members = Some(Arc::new(load(&self.context, chat).await?));
         }
-        let members = Arc::new(load(&self.context, chat).await?);
-        self.keep(chat.clone(), members.clone());
-        Ok(members)
+        self.keep(chat.clone(), known.clone());
+        Ok(known)
     }
 
     /// Makes an applied change part of what is cached.
-    pub(crate) fn change(&mut self, chat: &ChatId, change: &Change) {
-        let Some(mut members) = self.take(chat) else { return };
-        let set = Arc::make_mut(&mut members);
-        match change {
-            Change::Set(users) => set.clone_from(users),
-            Change::Add(user) => {
-                set.insert(user.clone());
+    pub(crate) fn change(&mut self, change: &MembershipChange) {
+        let Some(Known { spans, members }) = self.take(&change.chat) else { return };
+        let spans = Span::after(spans, change.sequence, change.routing == Routing::Room);
+        let members = members.map(|mut members| {
+            let set = Arc::make_mut(&mut members);
+            match &change.change {
+                Change::Set(users) => set.clone_from(users),
+                Change::Add(user) => {
+                    set.insert(user.clone());
+                }
+                Change::Remove(user) => {
+                    set.remove(user);
+                }
             }
-            Change::Remove(user) => {
-                set.remove(user);
-            }
-        }
-        self.keep(chat.clone(), members);
+            members
+        });
+        self.keep(change.chat.clone(), Known { spans, members });
     }
 
-    fn take(&mut self, chat: &ChatId) -> Option<Arc<BTreeSet<UserId>>> {
+    fn take(&mut self, chat: &ChatId) -> Option<Known> {
         let cached = self.chats.remove(chat)?;
         self.by_use.remove(&cached.used);
-        self.set_weight(self.weight - weight(&cached.members));
-        Some(cached.members)
+        self.set_weight(self.weight - cached.known.weight());
+        Some(cached.known)
     }
 
     /// A chat larger than the whole share is not kept: it is loaded again for each batch.
-    fn keep(&mut self, chat: ChatId, members: Arc<BTreeSet<UserId>>) {
-        let (share, added) = (self.context.members_cache_share(), weight(&members));
+    fn keep(&mut self, chat: ChatId, known: Known) {
+        let (share, added) = (self.context.members_cache_share(), known.weight());
         if added > share {
             return;
         }
@@ -83,7 +161,7 @@ impl Members {
         }
         self.uses += 1;
         self.by_use.insert(self.uses, chat.clone());
-        self.chats.insert(chat, Cached { members, used: self.uses });
+        self.chats.insert(chat, Cached { known, used: self.uses });
         self.set_weight(self.weight + added);
     }
 

@@ -1,11 +1,17 @@
 //! What fanout counts. Every series exists from the start.
 
 use prometheus::{Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, Opts, Registry};
+use roost_storage::Routing;
 
 /// Fanout's metrics, named `roost_fanout_…`. Labels come from the enums here and from nothing else.
 pub struct FanoutMetrics {
     /// Messages whose routing was done; again when a batch is repeated.
     pub messages: IntCounter,
+    /// Messages of chats in room mode among them.
+    pub room_messages: IntCounter,
+    room_switches: IntCounterVec,
+    /// Gateways told to read a room's history because their mailbox was full.
+    pub room_rings: IntCounter,
     /// Obligations created: one per message and member who is not its sender.
     pub obligations: IntCounter,
     /// Membership changes applied.
@@ -80,9 +86,16 @@ impl Default for FanoutMetrics {
         let deliveries =
             counters("deliveries_total", "Mailbox entries, by what the gateway's mailbox did with them.", "outcome");
         let pending = counters("pending_total", "Pending rows stored, by why.", "cause");
+        let room_switches = counters("room_switches_total", "Chats that changed their routing, by what to.", "to");
+        for to in [Routing::Members, Routing::Room] {
+            room_switches.with_label_values(&[routing_label(to)]);
+        }
         let retries = counters("retries_total", "Attempts repeated, by what was in the way.", "cause");
         Self {
             messages: counter("messages_total", "Messages routed."),
+            room_messages: counter("room_messages_total", "Messages routed to rooms."),
+            room_switches,
+            room_rings: counter("room_rings_total", "Gateways told to read a room's history: their mailbox was full."),
             obligations: counter("obligations_total", "Messages times members who are to get them."),
             membership_changes: counter("membership_changes_total", "Membership changes applied."),
             deliveries_accepted: deliveries.with_label_values(&["accepted"]),
@@ -117,7 +130,18 @@ impl Default for FanoutMetrics {
     }
 }
 
+fn routing_label(routing: Routing) -> &'static str {
+    match routing {
+        Routing::Members => "members",
+        Routing::Room => "room",
+    }
+}
+
 impl FanoutMetrics {
+    pub(crate) fn switched(&self, to: Routing) {
+        self.room_switches.with_label_values(&[routing_label(to)]).inc();
+    }
+
     /// Makes the metrics part of what `registry` gathers.
     ///
     /// # Errors
@@ -125,6 +149,8 @@ impl FanoutMetrics {
     pub fn register(&self, registry: &Registry) -> Result<(), prometheus::Error> {
         let counters = [
             &self.messages,
+            &self.room_messages,
+            &self.room_rings,
             &self.obligations,
             &self.membership_changes,
             &self.rings,
@@ -137,7 +163,7 @@ impl FanoutMetrics {
         for counter in counters {
             registry.register(Box::new(counter.clone()))?;
         }
-        for counters in [&self.deliveries, &self.pending, &self.retries] {
+        for counters in [&self.deliveries, &self.pending, &self.retries, &self.room_switches] {
             registry.register(Box::new(counters.clone()))?;
         }
         for histogram in [&self.batch_events, &self.batch_duration] {
@@ -174,7 +200,8 @@ mod tests {
         assert_eq!(series("roost_fanout_deliveries_total"), 3);
         assert_eq!(series("roost_fanout_pending_total"), 3);
         assert_eq!(series("roost_fanout_retries_total"), 2);
-        assert_eq!(families.len(), 19);
+        assert_eq!(series("roost_fanout_room_switches_total"), 2);
+        assert_eq!(families.len(), 22);
         assert!(metrics.register(&registry).is_err(), "registering twice is refused");
     }
 }

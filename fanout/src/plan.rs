@@ -1,24 +1,54 @@
 //! Who gets a message through which gateway. No storage in here: members and sessions in, mailbox entries out.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
-use roost_storage::{ChatId, ConnectionId, Delivery, GatewayId, MailboxItem, Message, Session, UserId};
+use roost_storage::{ChatId, ConnectionId, Delivery, GatewayId, MailboxItem, Message, RoomDelivery, Session, UserId};
 
 use crate::locate::Located;
 
-/// A message to route, with the members of its chat at its place in the order.
+/// A message to route, and whom it is for at its place in the order.
 #[derive(Debug, Clone)]
 pub(crate) struct Outgoing {
     pub(crate) message: Message,
     pub(crate) origin: Option<ConnectionId>,
-    pub(crate) members: Arc<BTreeSet<UserId>>,
+    pub(crate) audience: Audience,
 }
 
+/// Whom a message is for.
+#[derive(Debug, Clone)]
+pub(crate) enum Audience {
+    /// These, each looked up.
+    Members(Arc<BTreeSet<UserId>>),
+    /// Whoever the gateways that follow the chat find.
+    Room,
+}
+
+impl Audience {
+    /// How much work it is.
+    pub(crate) fn weight(&self) -> usize {
+        match self {
+            Self::Members(members) => members.len(),
+            Self::Room => 1,
+        }
+    }
+}
+
+/// The gateways that follow each room.
+pub(crate) type Followers = HashMap<ChatId, Vec<GatewayId>>;
+
 impl Outgoing {
-    /// Members who are to get it: all but the sender.
+    /// Members who are to get it, by themselves: all but the sender.
     pub(crate) fn recipients(&self) -> impl Iterator<Item = &UserId> {
-        self.members.iter().filter(|member| **member != self.message.sender)
+        let members = match &self.audience {
+            Audience::Members(members) => Some(members),
+            Audience::Room => None,
+        };
+        members.into_iter().flat_map(|members| members.iter()).filter(|member| **member != self.message.sender)
+    }
+
+    pub(crate) fn is_room(&self) -> bool {
+        matches!(self.audience, Audience::Room)
     }
 }
 
@@ -27,7 +57,7 @@ impl Outgoing {
 pub(crate) struct Planned {
     /// The message, as an index into what was planned.
     pub(crate) index: usize,
-    /// Members reachable on this gateway.
+    /// Members reachable on this gateway; none for a room, where the gateway knows.
     pub(crate) recipients: Vec<UserId>,
 }
 
@@ -41,9 +71,16 @@ pub(crate) struct Plan {
 }
 
 /// Plans messages of any chats, in their order.
-pub(crate) fn plan(outgoing: &[Outgoing], located: &Located) -> Plan {
+pub(crate) fn plan(outgoing: &[Outgoing], located: &Located, followers: &Followers) -> Plan {
     let mut plan = Plan::default();
     for (index, out) in outgoing.iter().enumerate() {
+        if out.is_room() {
+            for gateway in followers.get(&out.message.chat).into_iter().flatten() {
+                let entry = Planned { index, recipients: Vec::new() };
+                plan.gateways.entry(gateway.clone()).or_default().push(entry);
+            }
+            continue;
+        }
         let mut entries: BTreeMap<&GatewayId, Vec<UserId>> = BTreeMap::new();
         for gateway in sender_gateways(out, located) {
             entries.entry(gateway).or_default();
@@ -95,8 +132,13 @@ fn sender_gateways<'a>(out: &Outgoing, located: &'a Located) -> BTreeSet<&'a Gat
 impl Planned {
     /// The mailbox entry.
     pub(crate) fn item(&self, outgoing: &[Outgoing]) -> MailboxItem {
-        let Outgoing { message, origin, .. } = outgoing[self.index].clone();
-        MailboxItem::Deliver(Delivery { message, origin, recipients: self.recipients.clone() })
+        let Outgoing { message, origin, audience } = outgoing[self.index].clone();
+        match audience {
+            Audience::Members(_) => {
+                MailboxItem::Deliver(Delivery { message, origin, recipients: self.recipients.clone() })
+            }
+            Audience::Room => MailboxItem::DeliverRoom(RoomDelivery { message, origin }),
+        }
     }
 }
 

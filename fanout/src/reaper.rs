@@ -16,7 +16,7 @@ use tracing::{error, info, warn};
 use crate::context::{Context, stopped};
 use crate::partition::chain;
 use crate::removals::is_notebook;
-use crate::store::store_and_ring;
+use crate::store::{ring, store_and_ring};
 use crate::{FanoutConfig, FanoutMetrics};
 
 /// Sessions and mailbox entries in one page.
@@ -171,8 +171,11 @@ async fn remove_sessions(
             return Ok(true);
         }
         report.sessions += page.len() as u64;
+        let users = page.iter().map(|key| key.user.clone()).collect();
         let removals = stream::iter(page).map(|key| async move { sessions.unregister(&key).await });
         removals.buffer_unordered(context.config.concurrency_max.max(1)).try_collect::<()>().await?;
+        // Who was in a room here and is not any more has to be notified of it elsewhere.
+        ring(context, users, &[gateway.clone()].into()).await?;
         if !claim(context, gateway).await? {
             return Ok(false);
         }

@@ -29,7 +29,16 @@ pub(crate) async fn store_and_ring(
     for piece in rows.chunks(ROWS_MAX) {
         context.storage.pending.put(piece).await?;
     }
-    let located = locate(context, rows.iter().map(|(user, _)| user.clone()).collect()).await?;
+    ring(context, rows.iter().map(|(user, _)| user.clone()).collect(), gone).await
+}
+
+/// Rings every gateway on which one of these users has the notification topic: read again what is pending.
+pub(crate) async fn ring(
+    context: &Context,
+    users: BTreeSet<UserId>,
+    gone: &BTreeSet<GatewayId>,
+) -> Result<(), StorageError> {
+    let located = locate(context, users).await?;
     let mut rings: BTreeMap<GatewayId, Vec<MailboxItem>> = BTreeMap::new();
     for (user, sessions) in &located {
         for gateway in notified_on(sessions).into_iter().filter(|gateway| !gone.contains(*gateway)) {

@@ -7,4 +7,5 @@ mod hooked;
 mod leases;
 mod reaping;
 mod rig;
+mod rooms;
 mod routing;

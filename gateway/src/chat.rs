@@ -26,7 +26,7 @@ pub(crate) use answers::Answers;
 use topic::Topic;
 
 use crate::close::Close;
-use crate::hub::{Encoded, Link, Spellings, message_payload};
+use crate::hub::{Encoded, Left, Link, Spellings, message_payload};
 use crate::node::Node;
 use crate::phoenix::{
     self, Channels, ClientFrame, EventRequest, Frames, JoinRequest, Payload, ServerFrame, Status, Step,
@@ -51,9 +51,9 @@ pub(crate) struct Conversation {
 
 /// Detaches a connection whose task has crashed; what it had written was handed back when it unwound.
 pub(crate) fn abandon(node: &Node, link: &Link) {
-    let detached = node.hub.detach(link);
+    let left = node.hub.detach(link);
     let session = SessionKey { user: link.user.clone(), connection: link.id.clone() };
-    node.handback.store(link.user.clone(), detached.owed, Some(session));
+    node.handback.store(link.user.clone(), left, Some(session));
 }
 
 /// Reads an event's payload, which has to be an object: serde would take an array's elements for the fields.
@@ -184,7 +184,7 @@ impl Conversation {
 
     /// Stops what the connection hears on a topic.
     async fn withdraw(&mut self, topic: &Topic) -> Result<(), Close> {
-        let (owed, last) = match topic {
+        let mut left = match topic {
             // Somebody else's was never joined.
             Topic::Notifications(_, user) if *user != self.link.user => return Ok(()),
             Topic::Chat(chat) => {
@@ -195,14 +195,20 @@ impl Conversation {
                 self.has_replay_ended = true;
                 self.spellings.remove(*spelling);
                 self.session.notifications = !self.spellings.is_empty();
-                (self.node.hub.leave_notifications(&self.link, *spelling), false)
+                self.node.hub.leave_notifications(&self.link, *spelling)
             }
         };
+        let (emptied, rings) = (std::mem::take(&mut left.emptied), std::mem::take(&mut left.rings));
         // Before anything is waited for: a drain may give this up half-way.
-        self.node.handback.store(self.link.user.clone(), owed, None);
+        self.node.handback.store(self.link.user.clone(), left, None);
         let registered = self.update_registration().await;
-        if let (Topic::Chat(chat), true) = (topic, last) {
-            self.node.follow(chat).await;
+        if rings {
+            // Only now: whoever is rung looks where the user is.
+            let rings = Left { rings, ..Left::default() };
+            self.node.handback.store(self.link.user.clone(), rings, None);
+        }
+        for chat in &emptied {
+            self.node.following.signals(chat).await;
         }
         match registered {
             Err(JoinFailure::GatewayLost) => Err(Close::Restart),
@@ -254,14 +260,15 @@ impl Conversation {
 
     /// The connection is over: everything it was owed goes to the hand-back.
     pub(crate) async fn end(&mut self) {
-        let detached = self.node.hub.detach(&self.link);
-        if !detached.owed.is_empty() {
+        let mut left = self.node.hub.detach(&self.link);
+        let emptied = std::mem::take(&mut left.emptied);
+        if left.is_awaited() || left.rings {
             self.register_closing().await;
         }
         let session = self.is_registered.then(|| self.session_key());
-        self.node.handback.store(self.link.user.clone(), detached.owed, session);
-        for chat in &detached.left {
-            self.node.follow(chat).await;
+        self.node.handback.store(self.link.user.clone(), left, session);
+        for chat in &emptied {
+            self.node.following.signals(chat).await;
         }
     }
 

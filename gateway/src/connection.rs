@@ -14,7 +14,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use futures_util::FutureExt;
-use roost_storage::{DeviceId, PendingKey, PendingPage};
+use roost_storage::{DeviceId, PendingKey};
 use tokio::time::Instant;
 use tokio_tungstenite::tungstenite::{self, Message};
 use tracing::{debug, error};
@@ -26,7 +26,7 @@ use crate::hub::{Kind, Link, Notice, Outgoing, Row, Token, Turn};
 use crate::node::{Node, Place};
 use crate::phoenix::{Serializer, ServerFrame};
 use rate::Rate;
-use replay::Replay;
+use replay::{Page, Replay, Source};
 pub(crate) use socket::Socket;
 
 /// How long a drained connection may take to confirm what it was sent before it is closed all the same.
@@ -60,7 +60,7 @@ enum Input {
     Frame(Option<Result<Message, tungstenite::Error>>),
     Flushed(Result<(), tungstenite::Error>),
     Answer(Vec<ServerFrame>),
-    Page(PendingPage),
+    Page(Page),
     Wake,
 }
 
@@ -237,7 +237,7 @@ impl Connection {
         for token in confirmed {
             match token {
                 Token::Live(obligation, _) => {
-                    if obligation.confirm() {
+                    if self.node.hub.confirm(obligation) {
                         self.node.metrics.confirmed_live.inc();
                     }
                 }
@@ -302,23 +302,32 @@ impl Connection {
         frames.into_iter().try_for_each(|frame| self.say(frame, None))
     }
 
-    fn replay_page(&mut self, page: PendingPage) {
+    /// Pushes a page. A row that may not come yet is left out and stays; of a room's history nothing may be left out, so
+    /// the rest waits with it.
+    fn replay_page(&mut self, mut page: Page) {
         let waiting = self.link.oldest_waiting();
         let mut pushed = 0;
-        for message in &page.messages {
-            if waiting.get(&message.chat).is_some_and(|oldest| *oldest < message.sequence) {
-                // Stored after this replay began: it stays for the one behind what waits.
+        let is_row = matches!(page.source, Source::Rows);
+        let messages = std::mem::take(&mut page.messages);
+        for message in messages {
+            // Stored after this replay began: it stays for the one behind what waits.
+            let is_early = waiting.get(&message.chat).is_some_and(|oldest| *oldest < message.sequence);
+            let mut frames = if is_early { Vec::new() } else { self.conversation.pending_frames(&message) };
+            if is_early {
                 self.link.replay();
-                continue;
             }
-            let mut frames = self.conversation.pending_frames(message);
-            let Some(last) = frames.pop() else { continue };
-            self.rows.extend(frames.into_iter().map(|frame| (frame, None)));
-            self.rows.push_back((last, Some(self.replay.row(PendingKey::of(message)))));
-            pushed += 1;
+            match frames.pop() {
+                Some(last) if page.messages.is_empty() => {
+                    self.rows.extend(frames.into_iter().map(|frame| (frame, None)));
+                    self.rows.push_back((last, Some(self.replay.row(PendingKey::of(&message)))));
+                    pushed += 1;
+                }
+                _ if is_row => {}
+                _ => page.messages.push(message),
+            }
         }
         self.node.metrics.replayed.inc_by(pushed as u64);
-        self.replay.pushed(pushed, page.next, &self.node, &self.link);
+        self.replay.pushed(pushed, page, &self.node, &self.link);
     }
 
     /// The next moment at which something has to be decided.

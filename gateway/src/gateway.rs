@@ -9,7 +9,7 @@ use std::time::Duration;
 use prometheus::Registry;
 use roost_storage::{GatewayId, Renewal, Storage, StorageError};
 use tokio::net::TcpListener;
-use tokio::sync::{Mutex, Notify, Semaphore};
+use tokio::sync::{Notify, Semaphore};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 use tracing::{error, info, warn};
@@ -19,6 +19,8 @@ use crate::appender::Appender;
 use crate::auth::Authenticator;
 use crate::close::Close;
 use crate::config::{AuthConfig, ChatsConfig, GatewayConfig};
+use crate::cursors;
+use crate::following::Following;
 use crate::handback::{self, Handback};
 use crate::handshake::Policy;
 use crate::hub::Hub;
@@ -106,16 +108,19 @@ impl Gateway {
         let handback = Handback::new(metrics.clone());
         let window = Window::new(metrics.clone());
         let (appender, mut workers) = Appender::start(&storage.log, &metrics);
+        let following = Arc::new(Following::new(id.clone(), storage.clone(), hub.clone()));
         let reader = Reader {
             gateway: id.clone(),
             storage: storage.clone(),
             hub: hub.clone(),
             handback: handback.clone(),
+            following: following.clone(),
             window: window.clone(),
             window_max: config.mailbox_window,
             metrics: metrics.clone(),
         };
-        workers.spawn(handback::run(handback.clone(), hub.clone(), storage.clone(), id.clone()));
+        workers.spawn(handback::run(handback.clone(), hub.clone(), storage.clone(), following.clone()));
+        workers.spawn(cursors::run(hub.clone(), storage.clone(), config.cursor_interval, metrics.clone()));
         workers.spawn(async move { reader.run().await });
         workers.spawn(show_signals(signals, hub.clone()));
         let node = Arc::new(Node {
@@ -134,7 +139,7 @@ impl Gateway {
             running: AtomicU64::new(0),
             closed: Notify::new(),
             connection_counter: AtomicU64::new(1),
-            following: Mutex::new(()),
+            following,
         });
         let mut listeners = JoinSet::new();
         listeners.spawn(server::serve(listener, node.clone(), policy));

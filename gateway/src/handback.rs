@@ -3,20 +3,19 @@
 //!
 //! The queue's bound is the mailbox window: no more can be owed than was read ahead.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
 
-use roost_storage::{GatewayId, MailboxItem, Message, Put, Refusal, SessionKey, Storage, UserId};
+use roost_storage::{ChatId, Message, SessionKey, Storage, UserId};
 use tokio::sync::Notify;
 
-use crate::hub::{Hub, Owed};
+use crate::cursors;
+use crate::following::Following;
+use crate::hub::{Hub, Left, Owed, Parting};
 use crate::metrics::Metrics;
 use crate::retry::retry;
 
-/// How long to wait for room in another gateway's mailbox.
-const RING_AGAIN: Duration = Duration::from_millis(50);
 /// Rows in one call; in the order of their messages, one call after the other.
 const ROWS_MAX: usize = 512;
 
@@ -24,6 +23,11 @@ const ROWS_MAX: usize = 512;
 struct Ticket {
     user: UserId,
     owed: Vec<Owed>,
+    partings: Vec<Parting>,
+    /// Rooms that have to be unfollowed.
+    unfollow: Vec<ChatId>,
+    /// Whether the user's connections on other gateways are told in any case.
+    rings: bool,
     /// The closing connection's session, removed once everything is stored.
     session: Option<SessionKey>,
     /// Whether the hub holds the user's replays back until this is done.
@@ -51,18 +55,22 @@ impl Handback {
         })
     }
 
-    /// Stores what the hub said is owed to `user`, then removes `session`.
-    pub(crate) fn store(&self, user: UserId, owed: Vec<Owed>, session: Option<SessionKey>) {
-        if owed.is_empty() && session.is_none() {
+    /// Stores what the hub said `user`'s connections left behind, then removes `session`.
+    pub(crate) fn store(&self, user: UserId, left: Left, session: Option<SessionKey>) {
+        let awaited = left.is_awaited();
+        let Left { owed, partings, rings, emptied: _ } = left;
+        if !awaited && !rings && session.is_none() {
             return;
         }
-        let awaited = !owed.is_empty();
-        self.push(Ticket { user, owed, session, awaited });
+        let (partings, unfollow) = (partings.progress, partings.unfollow);
+        self.push(Ticket { user, owed, partings, unfollow, rings, session, awaited });
     }
 
     /// Stores an obligation whose last holder was dropped without going through the hub.
     pub(crate) fn take(&self, owed: Owed) {
-        self.push(Ticket { user: owed.user.clone(), owed: vec![owed], session: None, awaited: false });
+        let (user, owed) = (owed.user.clone(), vec![owed]);
+        let (partings, unfollow) = (Vec::new(), Vec::new());
+        self.push(Ticket { user, owed, partings, unfollow, rings: false, session: None, awaited: false });
     }
 
     fn push(&self, ticket: Ticket) {
@@ -96,8 +104,8 @@ impl Handback {
 }
 
 /// Stores tickets until dropped; one task per node.
-pub(crate) async fn run(queue: Arc<Handback>, hub: Arc<Hub>, storage: Storage, gateway: GatewayId) {
-    let worker = Worker { hub, storage, gateway };
+pub(crate) async fn run(queue: Arc<Handback>, hub: Arc<Hub>, storage: Storage, following: Arc<Following>) {
+    let worker = Worker { hub, storage, following };
     loop {
         let tickets = queue.take_all();
         if tickets.is_empty() {
@@ -114,62 +122,56 @@ pub(crate) async fn run(queue: Arc<Handback>, hub: Arc<Hub>, storage: Storage, g
 struct Worker {
     hub: Arc<Hub>,
     storage: Storage,
-    gateway: GatewayId,
+    following: Arc<Following>,
 }
 
 impl Worker {
-    async fn settle(&self, tickets: Vec<Ticket>, metrics: &Metrics) {
-        let rows: Vec<(UserId, Message)> = tickets
-            .iter()
-            .flat_map(|ticket| ticket.owed.iter().map(|owed| (ticket.user.clone(), owed.message().clone())))
-            .collect();
-        if !rows.is_empty() {
-            for piece in rows.chunks(ROWS_MAX) {
-                retry("store pending", || self.storage.pending.put(piece)).await;
+    async fn settle(&self, mut tickets: Vec<Ticket>, metrics: &Metrics) {
+        let partings = tickets.iter_mut().flat_map(|ticket| std::mem::take(&mut ticket.partings)).collect();
+        cursors::store(&self.storage, partings, metrics).await;
+        let mut rows: Vec<(UserId, Message)> = Vec::new();
+        let mut told: HashSet<UserId> = HashSet::new();
+        for ticket in &tickets {
+            let stored = ticket.owed.iter().filter(|owed| !owed.is_of_room());
+            rows.extend(stored.map(|owed| (ticket.user.clone(), owed.message().clone())));
+            if ticket.rings || !ticket.owed.is_empty() {
+                told.insert(ticket.user.clone());
             }
-            let users: HashSet<UserId> = rows.iter().map(|(user, _)| user.clone()).collect();
+        }
+        for piece in rows.chunks(ROWS_MAX) {
+            retry("store pending", || self.storage.pending.put(piece)).await;
+        }
+        metrics.handed_back.inc_by(tickets.iter().map(|ticket| ticket.owed.len() as u64).sum());
+        if !told.is_empty() {
             // Persist, then look up: whoever registered before this look-up is rung, whoever registers later reads
             // the rows.
-            self.ring_elsewhere(users.into_iter().collect()).await;
-            metrics.handed_back.inc_by(rows.len() as u64);
+            self.following.ring_elsewhere(told.into_iter().collect()).await;
         }
         for ticket in tickets {
-            metrics.handback_queue.sub(ticket.owed.len().try_into().unwrap_or(i64::MAX));
-            let stored = !ticket.owed.is_empty();
-            ticket.owed.into_iter().for_each(Owed::stored);
-            if ticket.awaited {
-                self.hub.handed_back(&ticket.user);
-            } else if stored {
-                self.hub.ring(&ticket.user);
-            }
-            if let Some(session) = ticket.session {
-                retry("unregister a session", || self.storage.sessions.unregister(&session)).await;
-            }
+            self.finish(ticket, metrics).await;
         }
     }
 
-    /// Rings every other gateway where one of these users has the notification topic. This gateway's own connections
-    /// are told through the hub.
-    async fn ring_elsewhere(&self, users: Vec<UserId>) {
-        let found = retry("look up sessions", || self.storage.sessions.look_up(&users)).await;
-        let mut rings: HashMap<GatewayId, Vec<MailboxItem>> = HashMap::new();
-        for (user, sessions) in users.iter().zip(found) {
-            let gateways: HashSet<GatewayId> = sessions
-                .into_iter()
-                .filter(|session| session.notifications && session.connection.gateway != self.gateway)
-                .map(|session| session.connection.gateway)
-                .collect();
-            for gateway in gateways {
-                rings.entry(gateway).or_default().push(MailboxItem::Ring { user: user.clone() });
+    /// Everything of a ticket is stored.
+    async fn finish(&self, ticket: Ticket, metrics: &Metrics) {
+        metrics.handback_queue.sub(ticket.owed.len().try_into().unwrap_or(i64::MAX));
+        let stored = !ticket.owed.is_empty();
+        for owed in ticket.owed {
+            if owed.is_of_room() {
+                self.hub.give_up(&ticket.user, &owed.message().chat, owed.message().sequence);
             }
+            owed.stored();
         }
-        for (gateway, items) in rings {
-            loop {
-                match retry("ring a gateway", || self.storage.mailboxes.put(&gateway, items.clone())).await {
-                    Put::Accepted | Put::Refused(Refusal::Gone) => break,
-                    Put::Refused(Refusal::Full) => tokio::time::sleep(RING_AGAIN).await,
-                }
-            }
+        if ticket.awaited {
+            self.hub.handed_back(&ticket.user);
+        } else if stored {
+            self.hub.ring(&ticket.user);
+        }
+        if let Some(session) = ticket.session {
+            retry("unregister a session", || self.storage.sessions.unregister(&session)).await;
+        }
+        for chat in ticket.unfollow {
+            self.following.room_at_last(&chat).await;
         }
     }
 }

@@ -7,13 +7,15 @@
 mod frames;
 mod link;
 mod obligation;
+mod progress;
+mod room_mode;
 mod rooms;
 #[cfg(test)]
 mod tests;
 mod token;
 mod watermark;
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::hash::{BuildHasher, RandomState};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -24,6 +26,10 @@ use tokio::sync::Notify;
 pub(crate) use frames::{Encoded, Spelling, Spellings, message_payload, timestamp};
 pub(crate) use link::{Link, Notice, Outgoing, Turn};
 pub(crate) use obligation::{Entry, Obligation, Owed};
+pub(crate) use progress::Missing;
+use progress::Progress;
+use room_mode::{Dirty, RoomUsers};
+pub(crate) use room_mode::{Parting, Partings, Shown};
 use rooms::Rooms;
 pub(crate) use token::{Kind, Row, Token};
 
@@ -37,6 +43,10 @@ struct Presence {
     connections: Vec<Attached>,
     /// Hand-backs under way: rows that must be stored before any replay of this user's pending.
     handing_back: usize,
+    /// The rooms they are of, or were, and how far they have got.
+    rooms: BTreeMap<ChatId, Progress>,
+    /// Chats they have joined on other gateways.
+    elsewhere: BTreeSet<ChatId>,
 }
 
 struct Attached {
@@ -61,13 +71,24 @@ pub(crate) enum Delivered {
     Nowhere(Owed),
 }
 
-/// What a connection left behind.
+/// What a connection, or one topic of it, left behind.
 #[derive(Default)]
-pub(crate) struct Detached {
+pub(crate) struct Left {
     /// What nobody else answers for; hand it back.
     pub(crate) owed: Vec<Owed>,
-    /// The rooms in which it was the node's last connection.
-    pub(crate) left: Vec<ChatId>,
+    /// What is to be stored of rooms that none of the user's connections wants any more; hand it back, too.
+    pub(crate) partings: Partings,
+    /// The chats in which it was the node's last connection.
+    pub(crate) emptied: Vec<ChatId>,
+    /// Whether the user's connections on other gateways must be told that they are in some room no more.
+    pub(crate) rings: bool,
+}
+
+impl Left {
+    /// Whether something has to be stored before anybody reads the user's pending.
+    pub(crate) fn is_awaited(&self) -> bool {
+        !self.owed.is_empty() || !self.partings.progress.is_empty()
+    }
 }
 
 /// The connections of this node.
@@ -75,6 +96,8 @@ pub(crate) struct Hub {
     shards: Vec<Mutex<HashMap<UserId, Presence>>>,
     hasher: RandomState,
     rooms: Rooms,
+    room_users: RoomUsers,
+    dirty: Dirty,
     settled: Notify,
     connections: AtomicUsize,
 }
@@ -85,6 +108,8 @@ impl Hub {
             shards: (0..SHARDS).map(|_| Mutex::default()).collect(),
             hasher: RandomState::new(),
             rooms: Rooms::default(),
+            room_users: RoomUsers::default(),
+            dirty: Dirty::default(),
             settled: Notify::new(),
             connections: AtomicUsize::new(0),
         }
@@ -105,21 +130,26 @@ impl Hub {
     /// Removes a connection. Returns what nobody else answers for, of what was written without a Pong and of what was still
     /// queued. When that is something, the user's other connections replay pending before their next live
     /// notification, and replays wait for [`Hub::handed_back`].
-    pub(crate) fn detach(&self, link: &Link) -> Detached {
+    pub(crate) fn detach(&self, link: &Link) -> Left {
         let mut shard = self.shard(&link.user);
-        let Some(presence) = shard.get_mut(&link.user) else { return Detached::default() };
+        let Some(presence) = shard.get_mut(&link.user) else { return Left::default() };
         let Some(at) = presence.connections.iter().position(|other| other.link.id == link.id) else {
-            return Detached::default();
+            return Left::default();
         };
         let attached = presence.connections.swap_remove(at);
         self.connections.fetch_sub(1, Ordering::Relaxed);
-        let left = attached.chats.into_iter().filter(|chat| self.rooms.leave(chat, &link.id)).collect();
-        let owed: Vec<Owed> = link.withdraw(|_, _| true).into_iter().filter_map(Obligation::give_up).collect();
-        presence.begin_hand_back(!owed.is_empty());
+        let mut left = Left {
+            rings: attached.chats.iter().any(|chat| presence.is_of_room(chat)),
+            emptied: attached.chats.into_iter().filter(|chat| self.rooms.leave(chat, &link.id)).collect(),
+            owed: link.withdraw(|_, _| true).into_iter().filter_map(Obligation::give_up).collect(),
+            partings: self.part(&link.user, presence),
+        };
+        left.rings |= !left.partings.progress.is_empty();
+        presence.begin_hand_back(left.is_awaited());
         if presence.is_idle() {
             shard.remove(&link.user);
         }
-        Detached { owed, left }
+        left
     }
 
     /// Whether any connection of this node is in the room.
@@ -144,15 +174,31 @@ impl Hub {
         find(&mut shard, link).is_some_and(|attached| attached.has_joined(chat)) && self.rooms.join(chat, link)
     }
 
-    /// The connection has left a chat; returns what it had not confirmed there, as [`Hub::detach`] does, and whether it
-    /// was the node's last in the room. A client that has left drops what still arrives, though its Pong would confirm it.
-    pub(crate) fn leave_chat(&self, link: &Link, chat: &ChatId) -> (Vec<Owed>, bool) {
+    /// The connection has left a chat; returns what it had not confirmed there, as [`Hub::detach`] does. A client that has left drops what still arrives, though its Pong would confirm it.
+    pub(crate) fn leave_chat(&self, link: &Link, chat: &ChatId) -> Left {
         let mut shard = self.shard(&link.user);
-        let Some(attached) = find(&mut shard, link) else { return (Vec::new(), false) };
+        let Some(attached) = find(&mut shard, link) else { return Left::default() };
         attached.chats.retain(|other| other != chat);
-        let last = self.rooms.leave(chat, &link.id);
-        let taken = link.withdraw(|obligation, kind| kind == Kind::Room && obligation.message().chat == *chat);
-        (take_back(&mut shard, &link.user, taken), last)
+        let mut left = self
+            .take_back(&mut shard, link, |obligation, kind| kind == Kind::Room && obligation.message().chat == *chat);
+        left.emptied.extend(self.rooms.leave(chat, &link.id).then(|| chat.clone()));
+        left.rings |= shard.get(&link.user).is_some_and(|presence| presence.is_of_room(chat));
+        left
+    }
+
+    fn take_back(
+        &self,
+        shard: &mut HashMap<UserId, Presence>,
+        link: &Link,
+        which: impl Fn(&Obligation, Kind) -> bool,
+    ) -> Left {
+        let owed = link.withdraw(which).into_iter().filter_map(Obligation::give_up).collect();
+        let Some(presence) = shard.get_mut(&link.user) else { return Left { owed, ..Left::default() } };
+        let partings = self.part(&link.user, presence);
+        let rings = !partings.progress.is_empty();
+        let left = Left { owed, partings, rings, emptied: Vec::new() };
+        presence.begin_hand_back(left.is_awaited());
+        left
     }
 
     /// The connection has joined the notification topic under one spelling; pending is replayed first. Then comes what the
@@ -179,16 +225,15 @@ impl Hub {
     /// The connection has left the notification topic under one spelling; returns what it had not confirmed there, as
     /// [`Hub::detach`] does. Under another spelling that stays it comes again, since what was written before may have been
     /// for the one that is left.
-    pub(crate) fn leave_notifications(&self, link: &Link, spelling: Spelling) -> Vec<Owed> {
+    pub(crate) fn leave_notifications(&self, link: &Link, spelling: Spelling) -> Left {
         let mut shard = self.shard(&link.user);
-        let Some(attached) = find(&mut shard, link) else { return Vec::new() };
+        let Some(attached) = find(&mut shard, link) else { return Left::default() };
         attached.spellings.remove(spelling);
         if !attached.spellings.is_empty() {
             // A replay that was under way began with both.
             link.replay();
         }
-        let taken = link.withdraw(|_, kind| kind == Kind::Notification);
-        take_back(&mut shard, &link.user, taken)
+        self.take_back(&mut shard, link, |_, kind| kind == Kind::Notification)
     }
 
     /// Gives a message to one recipient: to every connection of theirs in the room, else to every one with the
@@ -235,9 +280,7 @@ impl Hub {
         let mut shard = self.shard(user);
         if let Some(presence) = shard.get_mut(user) {
             presence.handing_back = presence.handing_back.saturating_sub(1);
-            for attached in presence.connections.iter().filter(|attached| !attached.spellings.is_empty()) {
-                attached.link.replay();
-            }
+            presence.replay();
             if presence.is_idle() {
                 shard.remove(user);
             }
@@ -261,21 +304,18 @@ impl Hub {
 
     /// Rows were stored for `user` while they came online: each connection with the notification topic reads again.
     pub(crate) fn ring(&self, user: &UserId) {
-        let shard = self.shard(user);
-        let Some(presence) = shard.get(user) else { return };
-        for attached in presence.connections.iter().filter(|attached| !attached.spellings.is_empty()) {
-            attached.link.replay();
+        if let Some(presence) = self.shard(user).get(user) {
+            presence.replay();
         }
     }
 
-    /// Rings for every user of this node.
+    /// Rings for every user and every room of this node.
     pub(crate) fn ring_all(&self) {
         for shard in &self.shards {
-            let shard = shard.lock().unwrap_or_else(PoisonError::into_inner);
-            for attached in shard.values().flat_map(|presence| &presence.connections) {
-                if !attached.spellings.is_empty() {
-                    attached.link.replay();
-                }
+            let mut shard = shard.lock().unwrap_or_else(PoisonError::into_inner);
+            for presence in shard.values_mut() {
+                presence.rooms.values_mut().for_each(Progress::miss_from_now);
+                presence.replay();
             }
         }
     }
@@ -323,27 +363,17 @@ impl Hub {
 
 impl Presence {
     fn is_idle(&self) -> bool {
-        self.connections.is_empty() && self.handing_back == 0
+        self.connections.is_empty() && self.handing_back == 0 && self.rooms.is_empty()
     }
 
     fn begin_hand_back(&mut self, something_owed: bool) {
         if something_owed {
             self.handing_back += 1;
-            for attached in self.connections.iter().filter(|attached| !attached.spellings.is_empty()) {
-                attached.link.replay();
-            }
+            self.replay();
         }
     }
 }
 
 fn find<'a>(shard: &'a mut HashMap<UserId, Presence>, link: &Link) -> Option<&'a mut Attached> {
     shard.get_mut(&link.user)?.connections.iter_mut().find(|attached| attached.link.id == link.id)
-}
-
-fn take_back(shard: &mut HashMap<UserId, Presence>, user: &UserId, taken: Vec<Obligation>) -> Vec<Owed> {
-    let owed: Vec<Owed> = taken.into_iter().filter_map(Obligation::give_up).collect();
-    if let Some(presence) = shard.get_mut(user) {
-        presence.begin_hand_back(!owed.is_empty());
-    }
-    owed
 }

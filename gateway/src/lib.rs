@@ -7,6 +7,8 @@ mod chat;
 mod close;
 pub mod config;
 mod connection;
+mod cursors;
+mod following;
 mod gateway;
 mod handback;
 pub mod handshake;

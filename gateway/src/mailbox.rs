@@ -5,12 +5,15 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use roost_storage::{Delivery, GatewayId, MailboxItem, MailboxPosition, Storage, StorageError};
+use roost_storage::{
+    ChatId, Delivery, GatewayId, MailboxItem, MailboxPosition, RoomDelivery, Sequence, Storage, StorageError, UserId,
+};
 use tokio::sync::Notify;
 use tracing::warn;
 
+use crate::following::Following;
 use crate::handback::Handback;
-use crate::hub::{Delivered, Encoded, Entry, Hub};
+use crate::hub::{Delivered, Encoded, Entry, Hub, Left, Shown};
 use crate::metrics::Metrics;
 
 const READ_MAX: usize = 256;
@@ -110,6 +113,7 @@ pub(crate) struct Reader {
     pub(crate) storage: Storage,
     pub(crate) hub: Arc<Hub>,
     pub(crate) handback: Arc<Handback>,
+    pub(crate) following: Arc<Following>,
     pub(crate) window: Arc<Window>,
     pub(crate) window_max: usize,
     pub(crate) metrics: Arc<Metrics>,
@@ -146,7 +150,7 @@ impl Reader {
         let entries = self.storage.mailboxes.read(&self.gateway, from, room.min(READ_MAX), READ_WAIT).await?;
         let last = entries.last().map_or(from, |entry| entry.position);
         for entry in entries {
-            self.dispatch(entry.position, entry.item);
+            self.dispatch(entry.position, entry.item).await;
         }
         Ok(last)
     }
@@ -163,12 +167,20 @@ impl Reader {
         }
     }
 
-    fn dispatch(&self, position: MailboxPosition, item: MailboxItem) {
+    async fn dispatch(&self, position: MailboxPosition, item: MailboxItem) {
         let Some(slot) = self.window.admit(position) else { return };
         match item {
             MailboxItem::Deliver(delivery) => return self.deliver(delivery, slot),
+            MailboxItem::DeliverRoom(delivery) => self.deliver_to_room(delivery),
             MailboxItem::Ring { user } => self.hub.ring(&user),
-            MailboxItem::CloseChat { chat, user } => self.hub.close_chat(&user, &chat),
+            MailboxItem::RingRoom { chat } => self.hub.ring_room(&chat),
+            MailboxItem::EnterRoom { chat, since, users } => self.enter_room(&chat, since, &users).await,
+            MailboxItem::CloseChat { chat, user } => {
+                self.hub.close_chat(&user, &chat);
+                if self.hub.leave_room_mode(&user, &chat) {
+                    self.following.room_at_last(&chat).await;
+                }
+            }
             MailboxItem::Disconnect { user, device } => self.hub.disconnect(&user, device.as_ref()),
         }
         slot.settle();
@@ -182,9 +194,34 @@ impl Reader {
             match self.hub.deliver(user, &entry, &frames) {
                 Delivered::Room => self.metrics.delivered_room.inc(),
                 Delivered::Notification => self.metrics.delivered_notification.inc(),
-                Delivered::Nowhere(owed) => self.handback.store(user.clone(), vec![owed], None),
+                Delivered::Nowhere(owed) => {
+                    self.handback.store(user.clone(), Left { owed: vec![owed], ..Left::default() }, None);
+                }
             }
         }
         self.hub.echo(&entry.message.sender, origin.as_ref(), &entry.message.chat, &frames);
+    }
+
+    fn deliver_to_room(&self, delivery: RoomDelivery) {
+        let RoomDelivery { message, origin } = delivery;
+        let entry = Entry::of_room(message, self.handback.clone());
+        let frames = Encoded::new(&entry.message);
+        self.hub.deliver_to_room(&entry, &frames, |shown| match shown {
+            Shown::Room => self.metrics.delivered_room.inc(),
+            Shown::Notification => self.metrics.delivered_notification.inc(),
+            Shown::Not => {}
+        });
+        self.hub.echo(&entry.message.sender, origin.as_ref(), &entry.message.chat, &frames);
+    }
+
+    /// Fanout has said for this gateway that it follows the room; from here on the gateway says so itself, or takes it
+    /// back.
+    async fn enter_room(&self, chat: &ChatId, since: Sequence, users: &[UserId]) {
+        for user in users {
+            self.hub.enter_room_mode(user, chat);
+            self.hub.room_comes_after(user, chat, since);
+        }
+        self.following.room_followed_by_fanout(chat).await;
+        users.iter().for_each(|user| self.hub.ring(user));
     }
 }

@@ -29,6 +29,9 @@ pub(crate) struct Metrics {
     pub(crate) handback_queue: IntGauge,
     pub(crate) mailbox_window: IntGauge,
     pub(crate) mailbox_window_full: IntCounter,
+    pub(crate) rooms_followed: IntGauge,
+    pub(crate) cursors_dirty: IntGauge,
+    pub(crate) cursors_stored: IntCounter,
     pub(crate) draining: IntGauge,
 }
 
@@ -94,7 +97,7 @@ impl Metrics {
             )?,
             handback_queue: make.gauge(
                 "roost_handback_queue_messages",
-                "Messages waiting to become pending; bounded by the recipients of the entries in the mailbox window",
+                "Messages waiting to become pending; bounded by the recipients of the entries in the mailbox window and, of big rooms, by what connections may have queued",
             )?,
             mailbox_window: make.gauge(
                 "roost_mailbox_window_entries",
@@ -104,6 +107,12 @@ impl Metrics {
                 "roost_mailbox_window_full_total",
                 "Times the mailbox was not read because the window was full",
             )?,
+            rooms_followed: make.gauge("roost_rooms_followed", "Chats in room mode that concern someone here")?,
+            cursors_dirty: make.gauge(
+                "roost_cursors_unstored",
+                "Cursors changed when they were last stored; bounded by connected users times their rooms",
+            )?,
+            cursors_stored: make.counter("roost_cursors_stored_total", "Cursors of members of rooms stored")?,
             draining: make.gauge("roost_draining", "1 while the node drains")?,
         })
     }

@@ -4,13 +4,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
-use roost_storage::{ChatId, ConnectionId, GatewayId, Storage};
-use tokio::sync::{Mutex, Notify, OwnedSemaphorePermit, Semaphore};
-use tracing::warn;
+use roost_storage::{ConnectionId, GatewayId, Storage};
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 
 use crate::appender::Appender;
 use crate::auth::Authenticator;
 use crate::config::{ChatsConfig, GatewayConfig};
+use crate::following::Following;
 use crate::handback::Handback;
 use crate::hub::Hub;
 use crate::metrics::Metrics;
@@ -36,8 +36,7 @@ pub(crate) struct Node {
     /// Notified when a connection ends.
     pub(crate) closed: Notify,
     pub(crate) connection_counter: AtomicU64,
-    /// Held while a chat is followed or unfollowed, so that the last word matches the room.
-    pub(crate) following: Mutex<()>,
+    pub(crate) following: Arc<Following>,
 }
 
 impl Node {
@@ -48,16 +47,6 @@ impl Node {
 
     pub(crate) fn is_draining(&self) -> bool {
         self.draining.load(Ordering::Relaxed)
-    }
-
-    /// Follows the chat's signals while anyone here is in its room. Call it when the room's first came or last left.
-    pub(crate) async fn follow(&self, chat: &ChatId) {
-        let _guard = self.following.lock().await;
-        let follow = self.hub.is_in_room(chat);
-        if let Err(error) = self.storage.signals.follow(&self.id, chat, follow).await {
-            // Typing is lost until the room's next first join; nothing else travels by signals.
-            warn!(%error, follow, "signals of a chat not followed or unfollowed");
-        }
     }
 }
 

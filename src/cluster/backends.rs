@@ -62,7 +62,12 @@ impl Backends {
 
     /// Every trait, on these two.
     pub(super) fn storage(&self) -> Storage {
-        self.redis.storage_with(self.scylla.pending(), self.scylla.history(), self.scylla.chats())
+        self.redis.storage_with(
+            self.scylla.pending(),
+            self.scylla.history(),
+            self.scylla.chats(),
+            self.scylla.cursors(),
+        )
     }
 
     /// The last thing before the process ends.

@@ -1,6 +1,7 @@
-//! Members of chats, as of the last membership change that fanout has applied.
+//! Members of chats, as of the last membership change that fanout has applied, and how their messages are routed.
 
 use async_trait::async_trait;
+use serde::{Deserialize, Serialize};
 
 use crate::{Change, ChatId, Sequence, StorageError, UserId};
 
@@ -24,6 +25,65 @@ pub struct MembershipChange {
     pub sequence: Sequence,
     /// What changes.
     pub change: Change,
+    /// How messages after it are routed.
+    pub routing: Routing,
+}
+
+/// How a chat's messages reach its members.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Routing {
+    /// Each member is looked up: a mailbox entry where they are reachable, else a row of pending.
+    #[default]
+    Members,
+    /// Each gateway that follows the chat gets one entry, and what is pending is a [`Cursor`](crate::Cursor) over
+    /// history.
+    Room,
+}
+
+/// A stretch of a chat's order: what comes after `since`, through `until`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Span {
+    /// The change that began it.
+    pub since: Sequence,
+    /// The change that ended it; none while it lasts.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub until: Option<Sequence>,
+}
+
+impl Span {
+    /// How many are kept of one chat, or of one member of it.
+    pub const MAX: usize = 16;
+
+    /// Whether the last of some spans lasts.
+    pub fn is_open(spans: &[Span]) -> bool {
+        spans.last().is_some_and(|span| span.until.is_none())
+    }
+
+    /// The spans after a change: begins one or ends the last one, where `open` asks for that. Of more than
+    /// [`Span::MAX`] the oldest is dropped. Repeating the last change changes nothing.
+    pub fn after(mut spans: Vec<Span>, change: Sequence, open: bool) -> Vec<Span> {
+        match (open, Span::is_open(&spans)) {
+            (true, false) => {
+                spans.push(Span { since: change, until: None });
+                let excess = spans.len().saturating_sub(Span::MAX);
+                spans.drain(..excess);
+            }
+            (false, true) => spans.iter_mut().for_each(|span| span.until = span.until.or(Some(change))),
+            _ => {}
+        }
+        spans
+    }
+}
+
+/// One chat of a user that is in room mode, or was.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RoomMember {
+    /// The chat.
+    pub chat: ChatId,
+    /// When the user was a member of it while it was in room mode, oldest first: from the change that added them, or that
+    /// began the room mode, through the one that removed them. Room mode may have ended within.
+    pub spans: Vec<Span>,
 }
 
 /// Some of a list, sorted.
@@ -57,6 +117,26 @@ pub trait Chats: Send + Sync {
     /// Those of the backend.
     async fn applied(&self, chat: &ChatId) -> Result<Option<Sequence>, StorageError>;
 
+    /// When the chat was in room mode, oldest first; empty for a chat that never was. The last one is open while
+    /// messages are routed by [`Routing::Room`]. Sees every change whose `apply` returned before.
+    ///
+    /// # Errors
+    /// Those of the backend.
+    async fn room_spans(&self, chat: &ChatId) -> Result<Vec<Span>, StorageError>;
+
+    /// At most `max` chats of a user after `after`, sorted by id, in whose room mode the user was a member. One that was
+    /// left, or whose room mode has ended, may be forgotten once nothing of it can be pending any more. Sees every
+    /// change whose `apply` returned before.
+    ///
+    /// # Errors
+    /// Those of the backend.
+    async fn rooms_of(
+        &self,
+        user: &UserId,
+        after: Option<&ChatId>,
+        max: usize,
+    ) -> Result<Vec<RoomMember>, StorageError>;
+
     /// At most `max` members after `after`, sorted by id.
     ///
     /// # Errors
@@ -78,4 +158,40 @@ pub trait Chats: Send + Sync {
         after: Option<&ChatId>,
         max: usize,
     ) -> Result<MemberPage<ChatId>, StorageError>;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn span(since: u64, until: Option<u64>) -> Span {
+        Span { since: Sequence(since), until: until.map(Sequence) }
+    }
+
+    #[test]
+    fn spans_begin_and_end_with_changes_and_repeating_one_changes_nothing() {
+        let mut spans = Vec::new();
+        for (change, open, expected) in [
+            (1, false, vec![]),
+            (2, true, vec![span(2, None)]),
+            (2, true, vec![span(2, None)]),
+            (3, true, vec![span(2, None)]),
+            (4, false, vec![span(2, Some(4))]),
+            (4, false, vec![span(2, Some(4))]),
+            (7, true, vec![span(2, Some(4)), span(7, None)]),
+        ] {
+            spans = Span::after(spans, Sequence(change), open);
+            assert_eq!(spans, expected, "after {change}");
+        }
+    }
+
+    #[test]
+    fn the_oldest_of_too_many_spans_is_dropped() {
+        let mut spans = Vec::new();
+        for change in 0..2 * Span::MAX as u64 + 1 {
+            spans = Span::after(spans, Sequence(change), change % 2 == 0);
+        }
+        assert_eq!(spans.len(), Span::MAX);
+        assert_eq!((spans[0], Span::is_open(&spans)), (span(2, Some(3)), true));
+    }
 }

@@ -5,6 +5,7 @@
 //! Clocks are real, so that servers can take part; waits are bounded and end as soon as what they wait for is there.
 
 pub mod chats;
+pub mod cursors;
 pub mod event_log;
 pub mod history;
 pub mod mailboxes;
@@ -151,6 +152,8 @@ macro_rules! contract_streams {
             mailboxes_do_not_mix
             a_full_mailbox_refuses_deliveries_all_or_none
             a_full_mailbox_takes_rings_closes_and_disconnects
+            a_full_mailbox_refuses_deliveries_to_rooms_all_or_none
+            a_full_mailbox_takes_rings_and_entries_of_rooms
         );
         $crate::contract_tests!(sessions, $fixture,
             a_registered_session_is_found
@@ -169,6 +172,14 @@ macro_rules! contract_streams {
             a_forgotten_gateway_is_not_dead_any_more
             a_forgotten_gateway_can_not_renew_nor_register
             sessions_are_counted
+            a_gateway_follows_a_chat_until_it_unfollows
+            following_twice_is_following_once
+            followers_come_sorted_in_the_order_of_the_chats_asked_and_no_others
+            who_has_a_session_does_not_follow_by_that
+            an_unknown_gateway_can_not_follow
+            a_gateway_without_a_lease_is_no_follower_and_is_one_again_with_it
+            a_claimed_gateway_neither_follows_nor_is_a_follower
+            a_forgotten_gateway_follows_nothing
         );
         $crate::contract_tests!(signals, $fixture,
             a_follower_gets_a_signal_and_others_do_not
@@ -205,6 +216,7 @@ macro_rules! contract_tables {
             content_comes_back_byte_for_byte
             chats_whose_ids_begin_alike_do_not_mix
             one_append_may_mix_chats
+            who_reads_forward_during_appends_finds_no_message_without_those_before_it
         );
         $crate::contract_tests!(chats, $fixture,
             a_chat_that_nobody_made_does_not_exist
@@ -217,6 +229,24 @@ macro_rules! contract_tables {
             chats_of_a_user_are_paged_sorted
             both_directions_agree_after_many_changes
             an_emptied_chat_still_exists
+            a_chat_that_never_was_in_room_mode_has_no_spans
+            spans_begin_and_end_with_changes
+            a_chat_may_be_in_room_mode_from_its_first_change
+            repeating_the_last_change_changes_no_span
+            every_member_enters_when_room_mode_begins
+            who_joins_a_room_enters_and_the_others_stay_as_they_are
+            who_leaves_a_room_keeps_what_was_before_and_may_come_back
+            membership_goes_on_when_room_mode_ends_and_begins_again
+            of_too_many_spans_the_last_are_kept
+            rooms_of_a_user_are_paged_sorted
+        );
+        $crate::contract_tests!(cursors, $fixture,
+            a_user_without_cursors_has_none
+            a_cursor_comes_back_with_its_gap
+            a_cursor_is_replaced_as_a_whole
+            of_one_cursor_put_twice_at_once_the_last_counts
+            users_and_chats_whose_ids_begin_alike_do_not_mix
+            many_cursors_are_put_at_once_and_come_back_sorted
         );
     };
 }
@@ -249,9 +279,12 @@ mod tests {
             ("event_log", include_str!("contract/event_log/leases.rs")),
             ("mailboxes", include_str!("contract/mailboxes.rs")),
             ("sessions", include_str!("contract/sessions.rs")),
+            ("sessions", include_str!("contract/sessions/followers.rs")),
             ("pending", include_str!("contract/pending.rs")),
             ("history", include_str!("contract/history.rs")),
             ("chats", include_str!("contract/chats.rs")),
+            ("chats", include_str!("contract/chats/rooms.rs")),
+            ("cursors", include_str!("contract/cursors.rs")),
             ("signals", include_str!("contract/signals.rs")),
         ];
         let whole = include_str!("contract.rs");

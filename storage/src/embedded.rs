@@ -7,6 +7,7 @@
 
 mod chats;
 mod config;
+mod cursors;
 mod event_log;
 mod fault;
 mod history;
@@ -45,6 +46,7 @@ pub struct Embedded {
     pending: Arc<Notifications>,
     history: Arc<history::Rows>,
     chats: Arc<chats::Members>,
+    cursors: Arc<cursors::Rows>,
     signals: Arc<Broadcast>,
 }
 
@@ -101,6 +103,7 @@ impl Embedded {
             pending: Arc::new(Notifications::open(store.clone(), spaces)?),
             history: Arc::new(history::Rows::new(store.clone())),
             chats: Arc::new(chats::Members::new(store.clone())),
+            cursors: Arc::new(cursors::Rows::new(store.clone())),
             signals: Arc::new(Broadcast::new()),
             store,
         })
@@ -115,6 +118,7 @@ impl Embedded {
             pending: self.pending.clone(),
             history: self.history.clone(),
             chats: self.chats.clone(),
+            cursors: self.cursors.clone(),
             signals: self.signals.clone(),
         }
     }

@@ -16,13 +16,15 @@ pub enum Direction {
 /// Every message that fanout has processed.
 #[async_trait]
 pub trait History: Send + Sync {
-    /// Stores messages: an upsert by (chat, sequence). Durable when it returns.
+    /// Stores messages: an upsert by (chat, sequence). Durable when it returns. Messages of one chat become visible in
+    /// the order of their sequences: whoever reads meanwhile finds none without those before it.
     ///
     /// # Errors
     /// Those of the backend; storing them again is safe.
     async fn append(&self, messages: &[Message]) -> Result<(), StorageError>;
 
-    /// At most `max` messages of a chat, in `direction`, beginning beyond `from` (exclusive).
+    /// At most `max` messages of a chat, in `direction`, beginning beyond `from` (exclusive). Read forward, while
+    /// messages are appended, no message is in the answer without those before it.
     ///
     /// # Errors
     /// Those of the backend.

@@ -7,6 +7,7 @@ mod chats;
 mod config;
 #[cfg(any(test, feature = "contract"))]
 pub mod contract;
+mod cursors;
 pub mod embedded;
 mod error;
 mod event_log;
@@ -23,15 +24,16 @@ mod signals;
 
 use std::sync::Arc;
 
-pub use chats::{Chats, MemberPage, Membership, MembershipChange};
+pub use chats::{Chats, MemberPage, Membership, MembershipChange, RoomMember, Routing, Span};
 pub use config::{Fault, Faults, duration_text};
+pub use cursors::{Cursor, Cursors, Gap};
 pub use error::StorageError;
 pub use event_log::{
     Acquired, AppendError, Appended, Commit, DedupeKey, EventLog, Lease, LogEntry, NewEvent, Position, Renewal,
 };
 pub use history::{Direction, History};
 pub use ids::{ChatId, ConnectionId, DeviceId, Epoch, GatewayId, InvalidId, MessageId, Sequence, UserId, WorkerId};
-pub use mailboxes::{Delivery, MailboxEntry, MailboxItem, MailboxPosition, Mailboxes, Put, Refusal};
+pub use mailboxes::{Delivery, MailboxEntry, MailboxItem, MailboxPosition, Mailboxes, Put, Refusal, RoomDelivery};
 pub use message::{Change, Event, EventBody, Message};
 pub use partition::{PartitionId, Partitions};
 pub use pending::{Pending, PendingKey, PendingPage};
@@ -53,6 +55,8 @@ pub struct Storage {
     pub history: Arc<dyn History>,
     /// Members of chats.
     pub chats: Arc<dyn Chats>,
+    /// How far members of rooms have confirmed.
+    pub cursors: Arc<dyn Cursors>,
     /// Fire-and-forget signals between gateways.
     pub signals: Arc<dyn Signals>,
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 
-use crate::{ChatId, ConnectionId, DeviceId, GatewayId, Message, StorageError, UserId};
+use crate::{ChatId, ConnectionId, DeviceId, GatewayId, Message, Sequence, StorageError, UserId};
 
 /// Where an entry stands in its mailbox. [`MailboxPosition::START`] is before every entry.
 pub type MailboxPosition = crate::Position;
@@ -17,6 +17,23 @@ pub enum MailboxItem {
     /// Push a message. Carries an obligation: until each recipient has confirmed it or it is pending for them, the
     /// entry stays.
     Deliver(Delivery),
+    /// Push a message of a chat in room mode to everyone here whom it concerns. Carries no obligation: what is not
+    /// confirmed is behind its user's [`Cursor`](crate::Cursor).
+    DeliverRoom(RoomDelivery),
+    /// Some message of a chat in room mode could not be put here: everyone here whom it concerns reads history.
+    RingRoom {
+        /// The chat.
+        chat: ChatId,
+    },
+    /// These users are members of a chat in room mode: follow it for those who are connected, and read history.
+    EnterRoom {
+        /// The chat.
+        chat: ChatId,
+        /// The change that made it so: every message after it comes behind this.
+        since: Sequence,
+        /// Who was found here.
+        users: Vec<UserId>,
+    },
     /// Read `user`'s pending again: a row was written while they came online.
     Ring {
         /// Whose.
@@ -52,6 +69,16 @@ pub struct Delivery {
     pub recipients: Vec<UserId>,
 }
 
+/// A message of a chat in room mode.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RoomDelivery {
+    /// The message.
+    pub message: Message,
+    /// The connection that sent it, which does not get it back.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub origin: Option<ConnectionId>,
+}
+
 /// One entry, as read.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct MailboxEntry {
@@ -76,8 +103,15 @@ pub enum Put {
 pub enum Refusal {
     /// The gateway is fenced or was never opened: it will never take anything again.
     Gone,
-    /// At its length limit. Rings, closes and disconnects have room of their own beyond it.
+    /// At its length limit. What is no delivery has room of its own beyond it.
     Full,
+}
+
+impl MailboxItem {
+    /// Whether the length limit for deliveries counts for it.
+    pub fn is_delivery(&self) -> bool {
+        matches!(self, Self::Deliver(_) | Self::DeliverRoom(_))
+    }
 }
 
 /// One mailbox per gateway.

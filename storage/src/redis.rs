@@ -44,7 +44,9 @@ use self::lane::{Counts, Shared};
 use self::readers::Readers;
 use self::records::{FORMAT_VERSION, fixed, text};
 use self::router::Router;
-use crate::{Chats, EventLog, History, Mailboxes, Partitions, Pending, Sessions, Signals, Storage, StorageError};
+use crate::{
+    Chats, Cursors, EventLog, History, Mailboxes, Partitions, Pending, Sessions, Signals, Storage, StorageError,
+};
 
 /// A store in Redis. Dropping it and everything made from it closes its connections.
 pub struct RedisStorage {
@@ -143,7 +145,13 @@ impl RedisStorage {
     }
 
     /// Every trait: those that are in Redis, and the others from another backend.
-    pub fn storage_with(&self, pending: Arc<dyn Pending>, history: Arc<dyn History>, chats: Arc<dyn Chats>) -> Storage {
+    pub fn storage_with(
+        &self,
+        pending: Arc<dyn Pending>,
+        history: Arc<dyn History>,
+        chats: Arc<dyn Chats>,
+        cursors: Arc<dyn Cursors>,
+    ) -> Storage {
         Storage {
             log: self.log(),
             mailboxes: self.mailboxes(),
@@ -151,6 +159,7 @@ impl RedisStorage {
             pending,
             history,
             chats,
+            cursors,
             signals: self.signals(),
         }
     }

@@ -1,4 +1,4 @@
-//! The ScyllaDB backend: pending, history, chats and their members. Also runs on Apache Cassandra 5, on which it is
+//! The ScyllaDB backend: pending, history, chats and their members, cursors. Also runs on Apache Cassandra 5, on which it is
 //! tested.
 //!
 //! Everything is an upsert or a deletion by key, may be repeated, and carries the time of what it is about, not the time
@@ -10,6 +10,7 @@ mod chats;
 mod client;
 mod config;
 mod cql;
+mod cursors;
 mod error;
 mod fault;
 mod history;
@@ -33,14 +34,15 @@ pub use self::migrations::{MigrationReport, MigrationStep, migrate};
 pub use self::replication::{InvalidReplication, Replication};
 use self::rows::Partition;
 use self::statements::Statements;
-use crate::{Chats, History, Pending, StorageError};
+use crate::{Chats, Cursors, History, Pending, StorageError};
 
-/// A connection to the cluster, and the three traits on it. It reconnects by itself for as long as it is there.
+/// A connection to the cluster, and the four traits on it. It reconnects by itself for as long as it is there.
 pub struct ScyllaStorage {
     client: Arc<Client>,
     pending: Arc<pending::Notifications>,
     history: Arc<history::Rows>,
     chats: Arc<chats::Members>,
+    cursors: Arc<cursors::Places>,
 }
 
 impl ScyllaStorage {
@@ -57,10 +59,12 @@ impl ScyllaStorage {
             source: Box::new(error),
         })?;
         let client = Arc::new(Client::new(session, statements, config.concurrency_max, config.request_timeout));
+        let pending_ttl = config::seconds(pending_ttl);
         Ok(Self {
-            pending: Arc::new(pending::Notifications::new(client.clone(), config::seconds(pending_ttl))),
+            pending: Arc::new(pending::Notifications::new(client.clone(), pending_ttl)),
             history: Arc::new(history::Rows::new(client.clone(), config::seconds(config.history_ttl))),
-            chats: Arc::new(chats::Members::new(client.clone())),
+            chats: Arc::new(chats::Members::new(client.clone(), pending_ttl)),
+            cursors: Arc::new(cursors::Places::new(client.clone(), pending_ttl)),
             client,
         })
     }
@@ -78,6 +82,11 @@ impl ScyllaStorage {
     /// Members of chats.
     pub fn chats(&self) -> Arc<dyn Chats> {
         self.chats.clone()
+    }
+
+    /// How far users have confirmed chats in room mode.
+    pub fn cursors(&self) -> Arc<dyn Cursors> {
+        self.cursors.clone()
     }
 
     /// Whether enough nodes answer: one small read at the configured consistency, for readiness.

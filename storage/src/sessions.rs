@@ -103,12 +103,31 @@ pub trait Sessions: Send + Sync {
     /// Those of the backend.
     async fn sessions_of(&self, gateway: &GatewayId, max: usize) -> Result<Vec<SessionKey>, StorageError>;
 
-    /// Forgets a gateway: its lease, its claim, its place among the known. For a reaped one, and for one that leaves in
+    /// Forgets a gateway: its lease, its claim, its place among the known, what it followed. For a reaped one, and for one that leaves in
     /// good order. Can be repeated.
     ///
     /// # Errors
     /// Those of the backend.
     async fn forget_gateway(&self, gateway: &GatewayId) -> Result<(), StorageError>;
+
+    /// From now on `gateway` wants the messages of `chat`, which is in room mode. Can be repeated.
+    ///
+    /// # Errors
+    /// Those of the backend.
+    async fn follow(&self, gateway: &GatewayId, chat: &ChatId) -> Result<Registration, StorageError>;
+
+    /// Takes [`Sessions::follow`] back. Can be repeated.
+    ///
+    /// # Errors
+    /// Those of the backend.
+    async fn unfollow(&self, gateway: &GatewayId, chat: &ChatId) -> Result<(), StorageError>;
+
+    /// Which gateways follow each chat, in the order asked, sorted, without those whose lease does not live. Sees every
+    /// [`Sessions::follow`] that returned before this was called.
+    ///
+    /// # Errors
+    /// Those of the backend.
+    async fn followers(&self, chats: &[ChatId]) -> Result<Vec<Vec<GatewayId>>, StorageError>;
 
     /// How many sessions there are.
     ///

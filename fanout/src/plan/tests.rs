@@ -48,7 +48,8 @@ fn located(users: &[(&str, &[&str])]) -> Located {
 
 fn message(number: u64, sender: &str, origin: Option<ConnectionId>, members: &[&str]) -> Outgoing {
     let message = Message { chat: chat(), sequence: Sequence(number), sender: user(sender), content: "hey".into() };
-    Outgoing { message, origin, members: Arc::new(members.iter().map(|name| user(name)).collect()) }
+    let members = Arc::new(members.iter().map(|name| user(name)).collect());
+    Outgoing { message, origin, audience: Audience::Members(members) }
 }
 
 /// The plan as text: `gateway: index=recipient,recipient`, then the unreachable.
@@ -66,7 +67,7 @@ fn shown(plan: &Plan) -> Vec<String> {
 
 #[track_caller]
 fn assert_plan(sessions: &[(&str, &[&str])], outgoing: &[Outgoing], expected: &[&str]) {
-    assert_eq!(shown(&plan(outgoing, &located(sessions))), expected);
+    assert_eq!(shown(&plan(outgoing, &located(sessions), &Followers::new())), expected);
 }
 
 #[test]
@@ -131,7 +132,7 @@ fn every_gateway_has_one_entry_per_message_in_their_order() {
 fn a_refusal_counts_only_for_those_whom_no_other_gateway_took() {
     let sessions: &[(&str, &[&str])] = &[("ann", &["a room"]), ("bob", &["a room", "b room"])];
     let outgoing = [message(1, "zoe", None, &["ann", "bob"]), message(2, "zoe", None, &["ann", "bob"])];
-    let plan = plan(&outgoing, &located(sessions));
+    let plan = plan(&outgoing, &located(sessions), &Followers::new());
     let refused = |names: &[&str]| {
         let missed = refused_everywhere(&plan, &names.iter().map(|name| gateway(name)).collect());
         missed.iter().map(|(index, user)| format!("{index}={user}")).collect::<Vec<_>>()
@@ -140,4 +141,16 @@ fn a_refusal_counts_only_for_those_whom_no_other_gateway_took() {
     assert!(refused(&["b"]).is_empty());
     assert_eq!(refused(&["a"]), ["0=ann", "1=ann"]);
     assert_eq!(refused(&["a", "b"]), ["0=ann", "0=bob", "1=ann", "1=bob"]);
+}
+
+#[test]
+fn a_room_has_one_entry_for_each_follower_and_nobody_is_looked_up() {
+    let audience = Audience::Room;
+    let room = |number| Outgoing { audience: audience.clone(), ..message(number, "zoe", None, &[]) };
+    let outgoing = [room(1), room(2)];
+    let followers = Followers::from([(chat(), vec![gateway("a"), gateway("b")])]);
+    let plan = plan(&outgoing, &Located::new(), &followers);
+    assert_eq!(shown(&plan), ["a: 0=", "a: 1=", "b: 0=", "b: 1="]);
+    assert!(matches!(plan.gateways[&gateway("a")][0].item(&outgoing), MailboxItem::DeliverRoom(_)));
+    assert!(refused_everywhere(&plan, &[gateway("a"), gateway("b")].into()).is_empty());
 }

@@ -26,7 +26,8 @@ pub(super) fn hooked(inner: &Storage, hook: Arc<dyn Hook>) -> Storage {
         sessions: hooked.clone(),
         pending: hooked.clone(),
         history: hooked.clone(),
-        chats: hooked,
+        chats: hooked.clone(),
+        cursors: hooked,
         signals: inner.signals.clone(),
     }
 }
@@ -157,6 +158,15 @@ impl Sessions for Hooked {
     async fn forget_gateway(&self, gateway: &GatewayId) -> Result<(), StorageError> {
         around!(self, "sessions.forget_gateway", self.inner.sessions.forget_gateway(gateway))
     }
+    async fn follow(&self, gateway: &GatewayId, chat: &ChatId) -> Result<Registration, StorageError> {
+        around!(self, "sessions.follow", self.inner.sessions.follow(gateway, chat))
+    }
+    async fn unfollow(&self, gateway: &GatewayId, chat: &ChatId) -> Result<(), StorageError> {
+        around!(self, "sessions.unfollow", self.inner.sessions.unfollow(gateway, chat))
+    }
+    async fn followers(&self, chats: &[ChatId]) -> Result<Vec<Vec<GatewayId>>, StorageError> {
+        around!(self, "sessions.followers", self.inner.sessions.followers(chats))
+    }
     async fn count(&self) -> Result<u64, StorageError> {
         self.inner.sessions.count().await
     }
@@ -193,7 +203,17 @@ impl History for Hooked {
         direction: Direction,
         max: usize,
     ) -> Result<Vec<Message>, StorageError> {
-        self.inner.history.range(chat, from, direction, max).await
+        around!(self, "history.range", self.inner.history.range(chat, from, direction, max))
+    }
+}
+
+#[async_trait]
+impl Cursors for Hooked {
+    async fn put(&self, rows: &[(UserId, ChatId, Cursor)]) -> Result<(), StorageError> {
+        around!(self, "cursors.put", self.inner.cursors.put(rows))
+    }
+    async fn of(&self, user: &UserId) -> Result<Vec<(ChatId, Cursor)>, StorageError> {
+        around!(self, "cursors.of", self.inner.cursors.of(user))
     }
 }
 
@@ -207,6 +227,17 @@ impl Chats for Hooked {
     }
     async fn applied(&self, chat: &ChatId) -> Result<Option<Sequence>, StorageError> {
         self.inner.chats.applied(chat).await
+    }
+    async fn room_spans(&self, chat: &ChatId) -> Result<Vec<Span>, StorageError> {
+        around!(self, "chats.room_spans", self.inner.chats.room_spans(chat))
+    }
+    async fn rooms_of(
+        &self,
+        user: &UserId,
+        after: Option<&ChatId>,
+        max: usize,
+    ) -> Result<Vec<RoomMember>, StorageError> {
+        around!(self, "chats.rooms_of", self.inner.chats.rooms_of(user, after, max))
     }
     async fn members(
         &self,

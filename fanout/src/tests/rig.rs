@@ -230,6 +230,12 @@ pub(super) fn shown(item: &MailboxItem) -> String {
             let recipients: Vec<_> = delivery.recipients.iter().map(UserId::as_str).collect();
             format!("{}>{}", delivery.message.content, recipients.join(","))
         }
+        MailboxItem::DeliverRoom(delivery) => format!("{}>room", delivery.message.content),
+        MailboxItem::RingRoom { chat } => format!("ring room {chat}"),
+        MailboxItem::EnterRoom { chat, users, .. } => {
+            let users: Vec<_> = users.iter().map(UserId::as_str).collect();
+            format!("enter {chat} {}", users.join(","))
+        }
         MailboxItem::Ring { user } => format!("ring {user}"),
         MailboxItem::CloseChat { chat, user } => format!("close {chat} {user}"),
         MailboxItem::Disconnect { user, .. } => format!("disconnect {user}"),

@@ -192,7 +192,7 @@ async fn a_chat_with_many_members_is_routed_in_pieces_and_each_gateway_has_one_e
         rig.say("c", "zoe", content).await;
     }
     let mut config = quick();
-    (config.obligations_max, config.members_cache_max) = (500, 100);
+    (config.obligations_max, config.members_cache_max, config.room_above) = (500, 100, 2000);
     let metrics = Arc::new(crate::FanoutMetrics::default());
     let context = Arc::new(Context::new(rig.storage.clone(), config, metrics, worker("w")));
     process(&context).await.unwrap();

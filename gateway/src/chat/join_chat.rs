@@ -1,6 +1,6 @@
 //! `phx_join` on `chat:<chat>`: members only, unless `chats.open_join` lets a join enrol.
 
-use roost_storage::{Change, ChatId, EventBody, Membership, NewEvent};
+use roost_storage::{Change, ChatId, Direction, EventBody, Membership, NewEvent, Registration, Sequence, Span};
 
 use super::{Conversation, JoinFailure, reason};
 
@@ -14,14 +14,35 @@ impl Conversation {
         self.admit(chat).await?;
         // Only now: who is not let in sees nobody type.
         if self.node.hub.enter_room(&self.link, chat) {
-            self.node.follow(chat).await;
+            self.node.following.signals(chat).await;
         }
+        Ok(())
+    }
+
+    /// Where the chat is in room mode its messages come from here on. Whoever is enrolled is told by fanout, and so is
+    /// everyone when a chat becomes a room later.
+    async fn enter_room_mode(&mut self, chat: &ChatId) -> Result<(), JoinFailure> {
+        if !Span::is_open(&self.node.storage.chats.room_spans(chat).await?) {
+            return Ok(());
+        }
+        self.node.hub.enter_room_mode(&self.link.user, chat);
+        match self.node.following.room(chat).await? {
+            Registration::Done => {}
+            Registration::GatewayLost => return Err(JoinFailure::GatewayLost),
+        }
+        // What is in history by now was said before this join is answered.
+        let last = self.node.storage.history.range(chat, None, Direction::Backward, 1).await?;
+        let last = last.last().map_or(Sequence(0), |message| message.sequence);
+        self.node.hub.room_comes_after(&self.link.user, chat, last);
+        self.node.hub.ring(&self.link.user);
+        // Where they are only notified they are notified no more.
+        self.node.following.ring_elsewhere(vec![self.link.user.clone()]).await;
         Ok(())
     }
 
     async fn admit(&mut self, chat: &ChatId) -> Result<(), JoinFailure> {
         match self.node.storage.chats.membership(chat, &self.link.user).await? {
-            Membership::Member => Ok(()),
+            Membership::Member => self.enter_room_mode(chat).await,
             Membership::NotMember | Membership::NoSuchChat if self.node.chats.open_join => self.enrol(chat).await,
             Membership::NotMember if !self.node.chats.hide_existence => Err(JoinFailure::Refused(reason::UNAUTHORIZED)),
             Membership::NotMember | Membership::NoSuchChat => Err(JoinFailure::Refused(reason::CHAT_NOT_FOUND)),

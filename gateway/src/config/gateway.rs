@@ -75,6 +75,11 @@ pub struct GatewayConfig {
     /// delivery to all others of this gateway. Too high: memory, and that many are delivered again after a crash.
     pub mailbox_window: usize,
 
+    /// How often it is stored how far connected members of chats in room mode have got. Too low: a write for each such
+    /// member and chat each time. Too high: after a crash what was confirmed since comes again.
+    #[serde(with = "duration_text")]
+    pub cursor_interval: Duration,
+
     /// How long a shutdown (SIGTERM) may take in all. Too low: connections are cut before what they have not confirmed
     /// is stored; nothing is lost, but it is delivered later and perhaps twice. Too high: deployments are slow.
     #[serde(with = "duration_text")]
@@ -116,6 +121,7 @@ impl Default for GatewayConfig {
             confirm_timeout: Duration::from_secs(30),
             sends_in_flight_max: 64,
             mailbox_window: 10_000,
+            cursor_interval: Duration::from_secs(5),
             drain_timeout: Duration::from_secs(30),
             drain_batch: 500,
             drain_interval: Duration::from_secs(1),
@@ -148,6 +154,7 @@ impl GatewayConfig {
             faults.duration(key, value, TIMEOUT_MIN..=TIMEOUT_MAX);
         }
         faults.duration("drain_interval", self.drain_interval, Duration::ZERO..=Duration::from_secs(60));
+        faults.duration("cursor_interval", self.cursor_interval, Duration::from_millis(10)..=Duration::from_secs(3600));
         faults.duration("lease_ttl", self.lease_ttl, Duration::from_millis(100)..=Duration::from_secs(600));
         faults.number("frame_bytes_max", self.frame_bytes_max, 1024..=8_000_000);
         faults.number("connections_max", self.connections_max, 1..=10_000_000);
@@ -204,6 +211,7 @@ mod tests {
             confirm_timeout: Duration::ZERO,
             drain_timeout: Duration::MAX,
             drain_interval: Duration::from_secs(61),
+            cursor_interval: Duration::ZERO,
             lease_ttl: Duration::ZERO,
             frame_bytes_max: 0,
             connections_max: 0,
@@ -224,6 +232,7 @@ mod tests {
             "confirm_timeout",
             "drain_timeout",
             "drain_interval",
+            "cursor_interval",
             "lease_ttl",
             "frame_bytes_max",
             "connections_max",

@@ -1,26 +1,26 @@
-//! Replaying pending on the notification topic: a page is pushed, confirmed, deleted, and only then the next is read.
+//! Replaying pending on the notification topic: a page is pushed, confirmed, deleted (or, of a room, the cursor moved),
+//! and only then the next is read.
+
+mod plan;
+mod reading;
 
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use roost_storage::{PendingKey, PendingPage};
+use roost_storage::{ChatId, PendingKey, Sequence};
 
 use crate::hub::{Link, Row};
 use crate::node::Node;
 use crate::retry::retry;
-
-/// Rows pushed before their confirmation is waited for.
-const PAGE: usize = 64;
-/// How long to wait for the same user's closing connection on another gateway, whose rows come first.
-const CLOSING_WAIT: Duration = Duration::from_secs(5);
-/// How often to look whether it is still there.
-const CLOSING_AGAIN: Duration = Duration::from_millis(50);
+use plan::Plan;
+use reading::Finish;
+pub(super) use reading::{Page, Source};
 /// How long an ended connection may take to delete what was confirmed. What stays is replayed once more.
 const END_TIMEOUT: Duration = Duration::from_secs(5);
 
-type Reading = Pin<Box<dyn Future<Output = PendingPage> + Send>>;
+type Reading = Pin<Box<dyn Future<Output = Page> + Send>>;
 
 /// One connection's replay, if one is under way.
 #[derive(Default)]
@@ -38,7 +38,7 @@ enum State {
     /// Deleting what was confirmed, if anything, then reading.
     Reading { reading: Reading, deletes: bool },
     /// Pushed; waiting for confirmation.
-    Confirming { outstanding: usize, confirmed: Vec<PendingKey>, next: Option<PendingKey> },
+    Confirming { outstanding: usize, confirmed: Vec<PendingKey>, source: Source, plan: Plan },
 }
 
 impl Replay {
@@ -59,15 +59,21 @@ impl Replay {
         self.generation = self.generation.wrapping_add(1);
         match std::mem::take(&mut self.state) {
             State::Reading { reading, deletes: true } => self.unfinished = Some(reading),
-            State::Confirming { confirmed, .. } if !confirmed.is_empty() => {
-                self.unfinished = Some(Box::pin(next_page(node.clone(), link.clone(), confirmed, None)));
+            State::Confirming { confirmed, source: Source::Rows, .. } if !confirmed.is_empty() => {
+                let nothing = Plan { has_read_rows: true, ..Plan::default() };
+                self.unfinished = Some(Box::pin(next_page(node.clone(), link.clone(), (confirmed, None), nothing)));
+            }
+            State::Confirming { confirmed, source: Source::Room { chat, origin, .. }, .. } => {
+                if let Some(last) = confirmed.last() {
+                    node.hub.read_through(&link.user, &chat, (origin, last.sequence));
+                }
             }
             State::Idle | State::Reading { .. } | State::Confirming { .. } => {}
         }
     }
 
     /// The page that is being read; waits for ever when none is. Cancel safe.
-    pub(super) async fn page(&mut self) -> PendingPage {
+    pub(super) async fn page(&mut self) -> Page {
         if let State::Reading { reading, .. } = &mut self.state {
             let page = reading.await;
             self.state = State::Idle;
@@ -85,9 +91,15 @@ impl Replay {
         Row { generation: self.generation, key }
     }
 
-    /// `rows` of the page were pushed; `next` says where to go on.
-    pub(super) fn pushed(&mut self, rows: usize, next: Option<PendingKey>, node: &Arc<Node>, link: &Arc<Link>) {
-        self.state = State::Confirming { outstanding: rows, confirmed: Vec::with_capacity(rows), next };
+    /// `pushed` messages of the page were pushed; those that are still in it are left to a later replay.
+    pub(super) fn pushed(&mut self, pushed: usize, page: Page, node: &Arc<Node>, link: &Arc<Link>) {
+        let Page { messages, mut source, mut plan } = page;
+        if let (Source::Room { chat, through, finishes, .. }, Some(next)) = (&mut source, messages.first()) {
+            (*through, *finishes) = (Sequence(next.sequence.0 - 1), None);
+            plan.drop_chat(chat);
+            link.replay();
+        }
+        self.state = State::Confirming { outstanding: pushed, confirmed: Vec::with_capacity(pushed), source, plan };
         self.proceed(node, link);
     }
 
@@ -103,15 +115,25 @@ impl Replay {
     }
 
     fn proceed(&mut self, node: &Arc<Node>, link: &Arc<Link>) {
-        let State::Confirming { outstanding: 0, confirmed, next } = &mut self.state else { return };
-        let (confirmed, next) = (std::mem::take(confirmed), next.take());
-        self.state = match (confirmed.is_empty(), &next) {
-            (true, None) => State::Idle,
-            (is_empty, _) => State::Reading {
-                reading: Box::pin(next_page(node.clone(), link.clone(), confirmed, next)),
-                deletes: !is_empty,
-            },
-        };
+        if !matches!(self.state, State::Confirming { outstanding: 0, .. }) {
+            return;
+        }
+        let State::Confirming { mut confirmed, source, plan, .. } = std::mem::take(&mut self.state) else { return };
+        let mut room = None;
+        if let Source::Room { chat, origin, through, finishes } = source {
+            node.metrics.confirmed_pending.inc_by(confirmed.len() as u64);
+            room = (!confirmed.is_empty()).then(|| chat.clone());
+            confirmed.clear();
+            match finishes {
+                None => node.hub.read_through(&link.user, &chat, (origin, through)),
+                Some(Finish { through, rings }) => node.hub.finish(&link.user, &chat, (origin, through), rings),
+            }
+        }
+        if !confirmed.is_empty() || room.is_some() || !plan.is_done() {
+            let deletes = !confirmed.is_empty() || room.is_some();
+            let reading = Box::pin(next_page(node.clone(), link.clone(), (confirmed, room), plan));
+            self.state = State::Reading { reading, deletes };
+        }
     }
 
     /// The connection has ended: deletes what was confirmed, so that it does not come again.
@@ -123,46 +145,30 @@ impl Replay {
     }
 }
 
-async fn first_page(node: Arc<Node>, link: Arc<Link>, unfinished: Option<Reading>) -> PendingPage {
+async fn first_page(node: Arc<Node>, link: Arc<Link>, unfinished: Option<Reading>) -> Page {
     if let Some(unfinished) = unfinished {
         unfinished.await;
     }
-    // Rows of connections that closed before come first, so that notifications keep their order.
-    node.hub.settled(&link.user).await;
-    let _ = tokio::time::timeout(CLOSING_WAIT, closed_elsewhere(&node, &link)).await;
-    read(&node, &link, None).await
+    reading::first_page(&node, &link).await
 }
 
+/// Stores what the page before has confirmed: rows, or how far in a room.
 async fn next_page(
     node: Arc<Node>,
     link: Arc<Link>,
-    confirmed: Vec<PendingKey>,
-    next: Option<PendingKey>,
-) -> PendingPage {
+    (confirmed, room): (Vec<PendingKey>, Option<ChatId>),
+    plan: Plan,
+) -> Page {
+    if let Some(chat) = room
+        && let Some(cursor) = node.hub.take_cursor(&link.user, &chat)
+    {
+        let row = [(link.user.clone(), chat, cursor)];
+        retry("store a cursor", || node.storage.cursors.put(&row)).await;
+        node.metrics.cursors_stored.inc();
+    }
     if !confirmed.is_empty() {
         let deleted = retry("delete pending", || node.storage.pending.delete(&link.user, &confirmed)).await;
         node.metrics.confirmed_pending.inc_by(deleted);
     }
-    match next {
-        Some(after) => read(&node, &link, Some(&after)).await,
-        None => PendingPage { messages: Vec::new(), next: None },
-    }
-}
-
-async fn read(node: &Node, link: &Link, after: Option<&PendingKey>) -> PendingPage {
-    retry("read pending", || node.storage.pending.page(&link.user, after, PAGE)).await
-}
-
-/// Waits until no connection of the user is closing on another gateway.
-async fn closed_elsewhere(node: &Node, link: &Link) {
-    let users = [link.user.clone()];
-    loop {
-        let sessions = retry("look up sessions", || node.storage.sessions.look_up(&users)).await;
-        let is_closing =
-            sessions.iter().flatten().any(|session| session.is_closing() && session.connection.gateway != node.id);
-        if !is_closing {
-            return;
-        }
-        tokio::time::sleep(CLOSING_AGAIN).await;
-    }
+    reading::next_page(&node, &link, plan).await
 }

@@ -13,7 +13,8 @@ use crate::mailbox::Slot;
 pub(crate) struct Entry {
     pub(crate) message: Message,
     owed: AtomicUsize,
-    slot: Slot,
+    /// None for a room's: there each user's cursor says what is owed, and the mailbox need not.
+    slot: Option<Slot>,
     handback: Arc<Handback>,
 }
 
@@ -23,12 +24,19 @@ impl Entry {
         if recipients == 0 {
             slot.settle();
         }
-        Arc::new(Self { message, owed: AtomicUsize::new(recipients), slot, handback })
+        Arc::new(Self { message, owed: AtomicUsize::new(recipients), slot: Some(slot), handback })
+    }
+
+    /// An entry of a chat in room mode.
+    pub(crate) fn of_room(message: Message, handback: Arc<Handback>) -> Arc<Self> {
+        Arc::new(Self { message, owed: AtomicUsize::new(0), slot: None, handback })
     }
 
     fn settle_one(&self) {
-        if self.owed.fetch_sub(1, Ordering::AcqRel) == 1 {
-            self.slot.settle();
+        if let Some(slot) = &self.slot
+            && self.owed.fetch_sub(1, Ordering::AcqRel) == 1
+        {
+            slot.settle();
         }
     }
 }
@@ -52,6 +60,15 @@ impl Obligation {
 
     pub(crate) fn message(&self) -> &Message {
         &self.0.entry.message
+    }
+
+    pub(crate) fn user(&self) -> &UserId {
+        &self.0.user
+    }
+
+    /// Whether the chat is in room mode: what is not confirmed is missing then, not stored.
+    pub(crate) fn is_of_room(&self) -> bool {
+        self.0.entry.slot.is_none()
     }
 
     /// Whether it is confirmed, or given up.
@@ -94,6 +111,11 @@ pub(crate) struct Owed {
 impl Owed {
     pub(crate) fn message(&self) -> &Message {
         &self.entry.message
+    }
+
+    /// Whether it is to be read from history instead of becoming pending.
+    pub(crate) fn is_of_room(&self) -> bool {
+        self.entry.slot.is_none()
     }
 
     /// The message is durably pending.

@@ -172,8 +172,8 @@ fn leaving_a_room_gives_back_what_was_queued_there() {
     let mut rig = Rig::new();
     let link = rig.in_room("u");
     assert!(matches!(rig.deliver("u"), Delivered::Room));
-    let (owed, last) = rig.hub.leave_chat(&link, &chat());
-    assert_eq!((owed.len(), last), (1, true));
+    let Left { owed, emptied, .. } = rig.hub.leave_chat(&link, &chat());
+    assert_eq!((owed.len(), emptied), (1, vec![chat()]));
     assert!(matches!(link.take(false), Turn::Nothing));
 }
 
@@ -184,7 +184,7 @@ fn leaving_a_room_gives_back_what_was_written_there_and_not_confirmed() {
     assert!(matches!(rig.deliver("u"), Delivered::Room));
     link.wrote(Token::Live(obligation(link.take(false)), Kind::Room));
     let ping = link.ping(tokio::time::Instant::now()).unwrap();
-    let (owed, _) = rig.hub.leave_chat(&link, &chat());
+    let owed = rig.hub.leave_chat(&link, &chat()).owed;
     assert_eq!(owed.len(), 1, "the client drops frames of a channel it has left");
     assert!(link.pong(&ping).is_empty(), "so their Pong says nothing");
 }
@@ -230,7 +230,7 @@ fn leaving_one_of_two_spellings_gives_back_what_was_written_and_replays_for_the_
     link.wrote(Token::Live(obligation(link.take(false)), Kind::Notification));
     rig.hub.join_notifications(&link, Spelling::Notification);
     assert!(matches!(link.take(false), Turn::Notice(Notice::Replay)));
-    let owed = rig.hub.leave_notifications(&link, Spelling::Notifications);
+    let owed = rig.hub.leave_notifications(&link, Spelling::Notifications).owed;
     assert_eq!(owed.len(), 1, "its frame was for the spelling that is left");
     assert!(matches!(link.take(false), Turn::Notice(Notice::Replay)), "and the other gets it from pending");
 }

@@ -1,13 +1,26 @@
-//! [`Chats`].
+//! [`Chats`]: members. Room mode is in `rooms`.
 #![allow(missing_docs, reason = "each function's name is the promise")]
+
+mod rooms;
 
 use std::collections::BTreeSet;
 
+pub use self::rooms::*;
 use super::{new_chat, new_user};
-use crate::{Change, ChatId, Chats, Membership, MembershipChange, Sequence, Storage, UserId};
+use crate::{Change, ChatId, Chats, Membership, MembershipChange, Routing, Sequence, Storage, UserId};
 
 async fn apply(chats: &dyn Chats, chat: &ChatId, sequence: u64, change: Change) -> BTreeSet<UserId> {
-    let change = MembershipChange { chat: chat.clone(), sequence: Sequence(sequence), change };
+    apply_routed(chats, chat, sequence, change, Routing::Members).await
+}
+
+async fn apply_routed(
+    chats: &dyn Chats,
+    chat: &ChatId,
+    sequence: u64,
+    change: Change,
+    routing: Routing,
+) -> BTreeSet<UserId> {
+    let change = MembershipChange { chat: chat.clone(), sequence: Sequence(sequence), change, routing };
     let removed = chats.apply(&change).await.expect("it is applied");
     let count = removed.len();
     let removed: BTreeSet<_> = removed.into_iter().collect();

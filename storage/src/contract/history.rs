@@ -1,7 +1,9 @@
 //! [`History`].
 #![allow(missing_docs, reason = "each function's name is the promise")]
 
-use super::{message_at, new_chat};
+use std::sync::Arc;
+
+use super::{SOON, message_at, new_chat};
 use crate::{ChatId, Direction, History, Message, Sequence, Storage};
 
 /// Sequences of tests, far enough apart to fall into different parts of a table that is split by time.
@@ -92,5 +94,41 @@ pub async fn one_append_may_mix_chats(storage: Storage) {
     storage.history.append(&messages).await.expect("they are stored");
     for message in messages {
         assert_eq!(range(&*storage.history, &message.chat, None, Direction::Forward, 10).await, [message]);
+    }
+}
+
+/// Hours apart, so that a table that is split by time has some in one part and some in the next. Readers begin again and
+/// again: one before all of them, the others shortly before the last they found.
+pub async fn who_reads_forward_during_appends_finds_no_message_without_those_before_it(storage: Storage) {
+    const COUNT: usize = 1000;
+    let (chat, sequence) = (new_chat(), |number: usize| SEQUENCES[0] + number as u64 * 7 * 3_600_000_000);
+    let messages: Arc<Vec<_>> = Arc::new((0..COUNT).map(|number| message_at(&chat, sequence(number))).collect());
+    let (history, all) = (storage.history.clone(), messages.clone());
+    let writer = tokio::spawn(async move {
+        let mut written = 0;
+        while written < COUNT {
+            let next = COUNT.min(written + 1 + written % 3);
+            history.append(&all[written..next]).await.expect("they are stored");
+            written = next;
+        }
+    });
+    let readers: Vec<_> = [usize::MAX, 1, 3, 8]
+        .map(|back| {
+            let (history, all, chat) = (storage.history.clone(), messages.clone(), chat.clone());
+            tokio::spawn(async move {
+                let mut found = 0_usize;
+                while found < COUNT {
+                    let after = found.saturating_sub(back);
+                    let from = (after > 0).then(|| sequence(after - 1));
+                    let answer = range(&*history, &chat, from, Direction::Forward, 2 * COUNT).await;
+                    assert_eq!(answer, all[after..after + answer.len()], "after {after}");
+                    found = found.max(after + answer.len());
+                }
+            })
+        })
+        .into();
+    writer.await.expect("the writer ends");
+    for reader in readers {
+        tokio::time::timeout(SOON, reader).await.expect("it finds everything").expect("it finds no gap");
     }
 }

@@ -4,7 +4,10 @@
 use std::time::Duration;
 
 use super::{LONG, MAILBOX_ENTRIES_MAX, MOMENT, SOON, connection_of, message_at, new_chat, new_device, new_user};
-use crate::{Delivery, GatewayId, MailboxEntry, MailboxItem, MailboxPosition, Mailboxes, Put, Refusal, Storage};
+use crate::{
+    Delivery, GatewayId, MailboxEntry, MailboxItem, MailboxPosition, Mailboxes, Put, Refusal, RoomDelivery, Sequence,
+    Storage,
+};
 
 fn ring() -> MailboxItem {
     MailboxItem::Ring { user: new_user() }
@@ -13,6 +16,10 @@ fn ring() -> MailboxItem {
 fn delivery() -> MailboxItem {
     let message = message_at(&new_chat(), 1);
     MailboxItem::Deliver(Delivery { message, origin: None, recipients: vec![new_user()] })
+}
+
+fn room_delivery() -> MailboxItem {
+    MailboxItem::DeliverRoom(RoomDelivery { message: message_at(&new_chat(), 1), origin: None })
 }
 
 async fn opened(mailboxes: &dyn Mailboxes) -> GatewayId {
@@ -56,9 +63,15 @@ pub async fn every_kind_of_item_comes_back(storage: Storage) {
     let gateway = opened(&*storage.mailboxes).await;
     let message = message_at(&new_chat(), (1 << 53) - 1);
     let origin = Some(connection_of(&gateway, u64::MAX));
+    let recipients = vec![new_user(), new_user()];
     let all = [
-        MailboxItem::Deliver(Delivery { message, origin, recipients: vec![new_user(), new_user()] }),
+        MailboxItem::Deliver(Delivery { message: message.clone(), origin: origin.clone(), recipients }),
         delivery(),
+        MailboxItem::DeliverRoom(RoomDelivery { message, origin }),
+        room_delivery(),
+        MailboxItem::RingRoom { chat: new_chat() },
+        MailboxItem::EnterRoom { chat: new_chat(), since: Sequence(7), users: vec![new_user(), new_user()] },
+        MailboxItem::EnterRoom { chat: new_chat(), since: Sequence(7), users: Vec::new() },
         ring(),
         MailboxItem::CloseChat { chat: new_chat(), user: new_user() },
         MailboxItem::Disconnect { user: new_user(), device: Some(new_device()) },
@@ -263,4 +276,27 @@ pub async fn a_full_mailbox_takes_rings_closes_and_disconnects(storage: Storage)
     let closing = MailboxItem::CloseChat { chat: new_chat(), user: new_user() };
     let disconnecting = MailboxItem::Disconnect { user: new_user(), device: None };
     assert_eq!(put(mailboxes, &gateway, &[ring(), closing, disconnecting]).await, Put::Accepted);
+}
+
+pub async fn a_full_mailbox_refuses_deliveries_to_rooms_all_or_none(storage: Storage) {
+    let (mailboxes, gateway) = (&*storage.mailboxes, opened(&*storage.mailboxes).await);
+    let mut taken = 0;
+    while put(mailboxes, &gateway, &[room_delivery()]).await == Put::Accepted {
+        taken += 1;
+        assert!(taken <= 2 * MAILBOX_ENTRIES_MAX, "the mailbox takes twice its limit");
+    }
+    assert!(taken >= MAILBOX_ENTRIES_MAX - 1);
+    for late in [vec![room_delivery()], vec![delivery()], vec![ring(), room_delivery()]] {
+        assert_eq!(put(mailboxes, &gateway, &late).await, Put::Refused(Refusal::Full));
+    }
+    assert_eq!(items(mailboxes, &gateway).await.len() as u64, taken, "nothing of what was refused is there");
+}
+
+pub async fn a_full_mailbox_takes_rings_and_entries_of_rooms(storage: Storage) {
+    let (mailboxes, gateway) = (&*storage.mailboxes, opened(&*storage.mailboxes).await);
+    fill(mailboxes, &gateway).await;
+    let ringing = MailboxItem::RingRoom { chat: new_chat() };
+    let entering = MailboxItem::EnterRoom { chat: new_chat(), since: Sequence(7), users: vec![new_user()] };
+    assert_eq!(put(mailboxes, &gateway, &[ringing.clone(), entering.clone()]).await, Put::Accepted);
+    assert_eq!(items(mailboxes, &gateway).await[..].last_chunk(), Some(&[ringing, entering]));
 }

@@ -1,8 +1,11 @@
-//! [`Sessions`].
+//! [`Sessions`]: sessions and leases. Who follows what is in `followers`.
 #![allow(missing_docs, reason = "each function's name is the promise")]
+
+mod followers;
 
 use std::time::Duration;
 
+pub use self::followers::*;
 use super::{LONG, SHORT, connection_of, eventually, new_chat, new_device, new_user};
 use crate::{GatewayId, Registration, Renewal, Session, SessionKey, Sessions, Storage, UserId, WorkerId};
 

@@ -1,4 +1,5 @@
-//! Members: one row by chat and one by user, always written together.
+//! Members: one row by chat and one by user, always written together, and a third while or after the chat is in room
+//! mode.
 
 use std::collections::BTreeSet;
 use std::ops::Bound;
@@ -13,7 +14,10 @@ use super::keyspaces::{Keyspaces, Space};
 use super::records::ChatRecord;
 use super::store::Store;
 use super::writer::Batch;
-use crate::{Change, ChatId, Chats, MemberPage, Membership, MembershipChange, Sequence, StorageError, UserId};
+use crate::{
+    Change, ChatId, Chats, MemberPage, Membership, MembershipChange, RoomMember, Routing, Sequence, Span, StorageError,
+    UserId,
+};
 
 /// The embedded [`Chats`].
 pub(super) struct Members {
@@ -71,17 +75,33 @@ fn is_member(spaces: &Keyspaces, reader: &impl Readable, chat: &ChatId, user: &U
     spaces.members.contains(reader, &keys::text_below(chat.as_str(), user.as_str()))
 }
 
+/// Begins or ends a user's membership of a chat in room mode.
+fn set_room(batch: &mut Batch<'_>, chat: &ChatId, user: &UserId, change: Sequence, open: bool) -> Result<(), Fault> {
+    let (rooms_of, key) = (&batch.spaces.rooms_of, keys::text_below(user.as_str(), chat.as_str()));
+    let before: Vec<Span> = rooms_of.get(&batch.tx, &key)?.unwrap_or_default();
+    let after = Span::after(before.clone(), change, open);
+    if after != before {
+        batch.put(rooms_of, key, &after);
+    }
+    Ok(())
+}
+
 fn apply(batch: &mut Batch<'_>, change: &MembershipChange) -> Result<Vec<UserId>, Fault> {
     let (spaces, chat) = (batch.spaces, &change.chat);
     let record: Option<ChatRecord> = spaces.chats.get(&batch.tx, chat.as_str().as_bytes())?;
-    if record.is_some_and(|record| change.sequence <= record.applied) {
+    if record.as_ref().is_some_and(|record| change.sequence <= record.applied) {
         return Ok(Vec::new());
     }
+    let before = record.map(|record| record.rooms).unwrap_or_default();
+    let is_room = change.routing == Routing::Room;
+    let begins = is_room && !Span::is_open(&before);
+    let rooms = Span::after(before, change.sequence, is_room);
     let (added, removed): (Vec<UserId>, Vec<UserId>) = match &change.change {
         Change::Set(users) => {
             let before = members_of(spaces, &batch.tx, chat)?;
             (users.difference(&before).cloned().collect(), before.difference(users).cloned().collect())
         }
+        Change::Add(user) if is_member(spaces, &batch.tx, chat, user)? => (Vec::new(), Vec::new()),
         Change::Add(user) => (vec![user.clone()], Vec::new()),
         Change::Remove(user) if is_member(spaces, &batch.tx, chat, user)? => (Vec::new(), vec![user.clone()]),
         Change::Remove(_) => (Vec::new(), Vec::new()),
@@ -93,8 +113,13 @@ fn apply(batch: &mut Batch<'_>, change: &MembershipChange) -> Result<Vec<UserId>
     for user in &removed {
         batch.remove(&spaces.members, keys::text_below(chat.as_str(), user.as_str()));
         batch.remove(&spaces.chats_of, keys::text_below(user.as_str(), chat.as_str()));
+        set_room(batch, chat, user, change.sequence, false)?;
     }
-    batch.put(&spaces.chats, chat.as_str(), &ChatRecord { applied: change.sequence });
+    let entering = if begins { members_of(spaces, &batch.tx, chat)? } else { added.into_iter().collect() };
+    for user in entering.iter().filter(|_| is_room) {
+        set_room(batch, chat, user, change.sequence, true)?;
+    }
+    batch.put(&spaces.chats, chat.as_str(), &ChatRecord { applied: change.sequence, rooms });
     batch.promise();
     Ok(removed)
 }
@@ -125,6 +150,34 @@ impl Chats for Members {
             let record: Option<ChatRecord> = view.spaces.chats.get(&view.at, chat.as_str().as_bytes())?;
             Ok(record.map(|record| record.applied))
         })
+    }
+
+    async fn room_spans(&self, chat: &ChatId) -> Result<Vec<Span>, StorageError> {
+        self.store.read(|view| {
+            let record: Option<ChatRecord> = view.spaces.chats.get(&view.at, chat.as_str().as_bytes())?;
+            Ok(record.map(|record| record.rooms).unwrap_or_default())
+        })
+    }
+
+    async fn rooms_of(
+        &self,
+        user: &UserId,
+        after: Option<&ChatId>,
+        max: usize,
+    ) -> Result<Vec<RoomMember>, StorageError> {
+        let (user, after) = (user.clone(), after.cloned());
+        let read = move |view: &super::store::View<'_>| {
+            let rooms_of = &view.spaces.rooms_of;
+            let texts = texts_below(rooms_of, &view.at, user.as_str(), after.as_ref().map(ChatId::as_str), max)?;
+            let mut rooms = Vec::new();
+            for chat in page(texts, max, |text| ChatId::new(text).ok(), rooms_of)?.items {
+                let key = keys::text_below(user.as_str(), chat.as_str());
+                let spans = rooms_of.get(&view.at, &key)?.unwrap_or_default();
+                rooms.push(RoomMember { chat, spans });
+            }
+            Ok(rooms)
+        };
+        self.store.scan(read).await
     }
 
     async fn members(

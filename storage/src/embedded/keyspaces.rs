@@ -51,9 +51,13 @@ pub(super) struct Keyspaces {
     pub(super) members: Space,
     /// user, chat → nothing: the same by user.
     pub(super) chats_of: Space,
+    /// user, chat → when the user was a member of the chat in room mode.
+    pub(super) rooms_of: Space,
+    /// user, chat → what is confirmed.
+    pub(super) cursors: Space,
 }
 
-/// A memtable grows to this before it is flushed: bounds the memory of fifteen keyspaces.
+/// A memtable grows to this before it is flushed: bounds the memory of all keyspaces.
 const MEMTABLE_BYTES_MAX: u64 = 16 * 1024 * 1024;
 
 /// Rows of one range, none when it is inverted.
@@ -87,6 +91,8 @@ impl Keyspaces {
             chats: space("chat")?,
             members: space("member")?,
             chats_of: space("chat_of")?,
+            rooms_of: space("room_of")?,
+            cursors: space("cursor")?,
             db,
         })
     }

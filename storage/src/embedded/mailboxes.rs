@@ -117,7 +117,7 @@ impl BoxesState {
         let Some(mailbox) = known.open.get_mut(gateway).filter(|mailbox| !mailbox.fenced) else {
             return Put::Refused(Refusal::Gone);
         };
-        let delivers = items.iter().any(|item| matches!(item, MailboxItem::Deliver(_)));
+        let delivers = items.iter().any(MailboxItem::is_delivery);
         let items_max = if delivers { self.items_max } else { self.items_max.saturating_add(EXTRA_ITEMS_MAX) };
         if mailbox.last - mailbox.confirmed + items.len() as u64 > items_max {
             return Put::Refused(Refusal::Full);

@@ -5,7 +5,7 @@
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-use crate::{Event, Sequence};
+use crate::{Event, Sequence, Span};
 
 /// The format this version writes. A store of a newer one is refused.
 pub(super) const FORMAT_VERSION: u32 = 1;
@@ -66,6 +66,8 @@ pub(super) struct PendingUserRecord {
 #[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct ChatRecord {
     pub(super) applied: Sequence,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(super) rooms: Vec<Span>,
 }
 
 pub(super) fn encode(record: &impl Serialize) -> Vec<u8> {
@@ -88,7 +90,10 @@ mod tests {
     use std::fmt::Debug;
 
     use super::*;
-    use crate::{Change, ChatId, ConnectionId, Delivery, DeviceId, EventBody, GatewayId, MailboxItem, Message, UserId};
+    use crate::{
+        Change, ChatId, ConnectionId, Cursor, Delivery, DeviceId, EventBody, Gap, GatewayId, MailboxItem, Message,
+        RoomDelivery, UserId,
+    };
 
     /// Format 1, literally. Never change a sample: add one.
     fn sample<T: Debug + PartialEq + DeserializeOwned + Serialize>(json: &str, expected: T) {
@@ -148,6 +153,15 @@ mod tests {
                 recipients: vec![reader.clone()],
             }),
         );
+        sample(
+            r#"{"deliver_room":{"message":{"chat":"c1","sequence":1700000000000001,"sender":"u1","content":"a\u0000😀"}}}"#,
+            MailboxItem::DeliverRoom(RoomDelivery { message: message(), origin: None }),
+        );
+        sample(r#"{"ring_room":{"chat":"c1"}}"#, MailboxItem::RingRoom { chat: chat.clone() });
+        sample(
+            r#"{"enter_room":{"chat":"c1","since":9,"users":["u2"]}}"#,
+            MailboxItem::EnterRoom { chat: chat.clone(), since: Sequence(9), users: vec![reader.clone()] },
+        );
         sample(r#"{"ring":{"user":"u2"}}"#, MailboxItem::Ring { user: reader.clone() });
         sample(r#"{"close_chat":{"chat":"c1","user":"u2"}}"#, MailboxItem::CloseChat { chat, user: reader.clone() });
         sample(
@@ -165,7 +179,21 @@ mod tests {
         sample(r#"{"sequence":9,"accepted_at":8}"#, DedupeRecord { sequence: Sequence(9), accepted_at: 8 });
         sample(r#"{"confirmed":3,"fenced":true}"#, MailboxRecord { confirmed: 3, fenced: true });
         sample(r#"{"rows":2,"oldest":9}"#, PendingUserRecord { rows: 2, oldest: Sequence(9) });
-        sample(r#"{"applied":9}"#, ChatRecord { applied: Sequence(9) });
+        sample(r#"{"applied":9}"#, ChatRecord { applied: Sequence(9), rooms: Vec::new() });
+        sample(
+            r#"{"applied":9,"rooms":[{"since":2,"until":5},{"since":7}]}"#,
+            ChatRecord {
+                applied: Sequence(9),
+                rooms: vec![
+                    Span { since: Sequence(2), until: Some(Sequence(5)) },
+                    Span { since: Sequence(7), until: None },
+                ],
+            },
+        );
+        sample(r#"[{"since":2}]"#, vec![Span { since: Sequence(2), until: None }]);
+        let gap = Gap { after: Sequence(3), through: Sequence(5) };
+        sample(r#"{"through":9}"#, Cursor { through: Sequence(9), gap: None });
+        sample(r#"{"through":9,"gap":{"after":3,"through":5}}"#, Cursor { through: Sequence(9), gap: Some(gap) });
         sample(r#"{"chat":"c1","sequence":1700000000000001,"sender":"u1","content":"a\u0000😀"}"#, message());
     }
 }

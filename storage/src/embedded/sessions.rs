@@ -1,7 +1,7 @@
 //! Sessions: in memory, since every connection dies with the process. Which gateways are known is durable, so that
 //! those of an earlier life are found dead and reaped.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::ops::Bound;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
@@ -14,7 +14,8 @@ use super::keyspaces::Keyspaces;
 use super::mailboxes::gateway_of;
 use super::store::Store;
 use crate::{
-    ConnectionId, GatewayId, Registration, Renewal, Session, SessionKey, Sessions, StorageError, UserId, WorkerId,
+    ChatId, ConnectionId, GatewayId, Registration, Renewal, Session, SessionKey, Sessions, StorageError, UserId,
+    WorkerId,
 };
 
 /// The embedded [`Sessions`].
@@ -28,6 +29,8 @@ struct RegistryState {
     /// In the order of their connections' ids. Most users have one session; a tree's smallest node has room for eleven.
     users: HashMap<UserId, Vec<Session>>,
     gateways: HashMap<GatewayId, Gateway>,
+    /// Who follows each chat that is followed.
+    followers: HashMap<ChatId, BTreeSet<GatewayId>>,
 }
 
 /// A known gateway.
@@ -37,6 +40,7 @@ struct Gateway {
     until: Option<Instant>,
     claim: Option<Claim>,
     sessions: HashSet<SessionKey>,
+    follows: HashSet<ChatId>,
 }
 
 struct Claim {
@@ -55,7 +59,7 @@ impl Registry {
             let gateway = gateway_of(&key).ok_or_else(|| spaces.gateways.corrupt(&key))?;
             gateways.insert(gateway, Gateway::default());
         }
-        Ok(Self { store, state: Arc::new(Mutex::new(RegistryState { users: HashMap::new(), gateways })) })
+        Ok(Self { store, state: Arc::new(Mutex::new(RegistryState { gateways, ..RegistryState::default() })) })
     }
 
     fn lock(&self) -> MutexGuard<'_, RegistryState> {
@@ -89,6 +93,18 @@ impl RegistryState {
             }
             if sessions.is_empty() {
                 self.users.remove(&key.user);
+            }
+        }
+    }
+
+    fn unfollow(&mut self, gateway: &GatewayId, chat: &ChatId) {
+        if let Some(gateway) = self.gateways.get_mut(gateway) {
+            gateway.follows.remove(chat);
+        }
+        if let Some(followers) = self.followers.get_mut(chat) {
+            followers.remove(gateway);
+            if followers.is_empty() {
+                self.followers.remove(chat);
             }
         }
     }
@@ -189,6 +205,10 @@ impl Sessions for Registry {
             for key in &sessions {
                 state.remove_session(key);
             }
+            let follows = state.gateways.get(gateway).map(|gateway| gateway.follows.clone()).unwrap_or_default();
+            for chat in &follows {
+                state.unfollow(gateway, chat);
+            }
             state.gateways.remove(gateway);
         }
         // Promises nothing by itself: if it is lost in a crash, the gateway is found dead and reaped again.
@@ -199,6 +219,29 @@ impl Sessions for Registry {
                 Ok(())
             })
             .await
+    }
+
+    async fn follow(&self, gateway: &GatewayId, chat: &ChatId) -> Result<Registration, StorageError> {
+        let mut state = self.lock();
+        let now = Instant::now();
+        let Some(known) = state.gateways.get_mut(gateway).filter(|gateway| gateway.lives(now)) else {
+            return Ok(Registration::GatewayLost);
+        };
+        known.follows.insert(chat.clone());
+        state.followers.entry(chat.clone()).or_default().insert(gateway.clone());
+        Ok(Registration::Done)
+    }
+
+    async fn unfollow(&self, gateway: &GatewayId, chat: &ChatId) -> Result<(), StorageError> {
+        self.lock().unfollow(gateway, chat);
+        Ok(())
+    }
+
+    async fn followers(&self, chats: &[ChatId]) -> Result<Vec<Vec<GatewayId>>, StorageError> {
+        let (state, now) = (self.lock(), Instant::now());
+        let lives = |gateway: &&GatewayId| state.gateways.get(*gateway).is_some_and(|gateway| gateway.lives(now));
+        let followers = |chat| state.followers.get(chat).into_iter().flatten().filter(lives).cloned().collect();
+        Ok(chats.iter().map(followers).collect())
     }
 
     async fn count(&self) -> Result<u64, StorageError> {

@@ -15,7 +15,7 @@ use crate::contract::{
 use crate::{
     Acquired, AppendError, Change, ChatId, Commit, DedupeKey, Direction, EventBody, GatewayId, MailboxItem,
     MailboxPosition, Membership, MembershipChange, NewEvent, PartitionId, PendingKey, Position, Put, Refusal, Renewal,
-    Sequence, Session, Storage, StorageError, WorkerId,
+    Routing, Sequence, Session, Storage, StorageError, WorkerId,
 };
 
 struct Temporary {
@@ -163,7 +163,7 @@ async fn reopening_keeps_pending_history_and_members() {
     storage.pending.delete(&user, &[PendingKey::of(&messages[0])]).await.unwrap();
     storage.history.append(&messages).await.unwrap();
     let change = Change::Set([user.clone()].into());
-    let change = MembershipChange { chat: chat.clone(), sequence: Sequence(5), change };
+    let change = MembershipChange { chat: chat.clone(), sequence: Sequence(5), change, routing: Routing::Members };
     storage.chats.apply(&change).await.unwrap();
     drop((storage, embedded));
 

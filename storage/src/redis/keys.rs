@@ -13,7 +13,9 @@
 //! | `{gw:ID}gateway` | hash | mailbox: `open`, `fenced`, `confirmed`; lease: `up`, `until`, `claimed_by`, `claimed_until` |
 //! | `{gw:ID}mailbox` | stream | entries above the confirmed position: `i` item |
 //! | `{gw:ID}sessions` | set | the gateway's sessions: `NUMBER USER` |
+//! | `{gw:ID}follows` | set | the chats the gateway follows |
 //! | `{u:USER}sessions` | hash | connection → session |
+//! | `{c:CHAT}followers` | set | the gateways that follow the chat |
 //!
 //! All begin with the configured prefix. Signals travel on channels `PREFIXsignal:CHAT`.
 //!
@@ -87,8 +89,16 @@ impl Keys {
         self.of_gateway(gateway, "sessions")
     }
 
+    pub(super) fn followed_by_gateway(&self, gateway: &GatewayId) -> String {
+        self.of_gateway(gateway, "follows")
+    }
+
     pub(super) fn sessions_of_user(&self, user: &UserId) -> String {
         self.of(format_args!("u:{user}"), "sessions")
+    }
+
+    pub(super) fn followers_of_chat(&self, chat: &ChatId) -> String {
+        self.of(format_args!("c:{chat}"), "followers")
     }
 
     pub(super) fn signals(&self, chat: &ChatId) -> String {
@@ -145,7 +155,12 @@ mod tests {
         let keys = Keys::new("roost:");
         for text in ["a", "}", "{", "{}", "a}b{c", "}sessions"] {
             let gateway = GatewayId::new(text).unwrap();
-            let of_gateway = [keys.gateway(&gateway), keys.mailbox(&gateway), keys.sessions_of_gateway(&gateway)];
+            let of_gateway = [
+                keys.gateway(&gateway),
+                keys.mailbox(&gateway),
+                keys.sessions_of_gateway(&gateway),
+                keys.followed_by_gateway(&gateway),
+            ];
             assert!(of_gateway.iter().all(|key| slot(key) == slot(&of_gateway[0])), "{text}");
             let chat = ChatId::new(text).unwrap();
             let partition = PartitionId(7);
@@ -166,6 +181,8 @@ mod tests {
         assert_eq!(keys.dedupe_shard(partition, &DedupeKey([0xff; 16])), "roost:{p7}seen:1fff:");
         assert_eq!(keys.gateway(&gateway), "roost:{gw:00ff}gateway");
         assert_eq!(keys.sessions_of_user(&UserId::new("u1").unwrap()), "roost:{u:u1}sessions");
+        assert_eq!(keys.followed_by_gateway(&gateway), "roost:{gw:00ff}follows");
+        assert_eq!(keys.followers_of_chat(&ChatId::new("c1").unwrap()), "roost:{c:c1}followers");
         assert_eq!(keys.gateways(), "roost:{gateways}");
     }
 }

@@ -55,7 +55,7 @@ impl Mailboxes for Boxes {
     }
 
     async fn put(&self, gateway: &GatewayId, items: Vec<MailboxItem>) -> Result<Put, StorageError> {
-        let delivers = items.iter().any(|item| matches!(item, MailboxItem::Deliver(_)));
+        let delivers = items.iter().any(MailboxItem::is_delivery);
         let most = if delivers { self.entries_max } else { self.entries_max.saturating_add(EXTRA_ENTRIES_MAX) };
         let mut arguments = vec![most.to_string().into_bytes()];
         let items = items.iter().map(serde_json::to_vec);

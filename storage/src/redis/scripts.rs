@@ -33,7 +33,7 @@ scripts! {
     GatewayState "gateway_state"
     GatewayClaim "gateway_claim"
     GatewayForget "gateway_forget"
-    SessionIndex "session_index"
+    GatewayIndex "gateway_index"
 }
 
 /// The digests under which a server knows the scripts.

@@ -1,4 +1,4 @@
-//! Sessions: a hash per user, the gateway's lease, and an index per gateway.
+//! Sessions: a hash per user, the gateway's lease, and an index per gateway. Followers: a set per chat, and another index.
 //!
 //! A user's hash and a gateway's lease are in different slots, so no script sees both; the order of steps makes up for
 //! it. Registering adds to the gateway's index first, under its lease, then to the user's hash: whatever is in a hash is
@@ -6,6 +6,8 @@
 //! whether its lease lives, at its own clock and in this look-up: nothing is remembered between look-ups.
 //! A session that a registration wrote after its gateway had been reaped stays in the hash, is never returned, and is
 //! removed by the first look-up that finds its gateway unknown.
+//! What a gateway follows is kept the same way: its index, then the chat's set. The set also holds gateways whose lease
+//! has run out; those that are unknown are removed by whoever asks for the followers.
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
@@ -23,10 +25,11 @@ use super::records::texts;
 use super::router::Router;
 use super::scripts::Script;
 use crate::{
-    ConnectionId, GatewayId, Registration, Renewal, Session, SessionKey, Sessions, StorageError, UserId, WorkerId,
+    ChatId, ConnectionId, GatewayId, Registration, Renewal, Session, SessionKey, Sessions, StorageError, UserId,
+    WorkerId,
 };
 
-/// Sessions removed in one step when a gateway that still has some is forgotten.
+/// Sessions, or followed chats, removed in one step when a gateway that still has some is forgotten.
 const PAGE_MAX: usize = 256;
 
 /// The session registry in Redis.
@@ -61,9 +64,12 @@ impl Registry {
     }
 
     async fn known_gateways(&self) -> Result<BTreeSet<GatewayId>, Fault> {
-        let key = self.keys.gateways();
-        let known = texts(self.router.read(&key, cmd("SMEMBERS", &key)).await?).ok_or(Fault::Answer("SMEMBERS"))?;
-        known.into_iter().map(|id| GatewayId::new(id).map_err(|_| Fault::Corrupt(key.clone()))).collect()
+        self.gateways_in(self.keys.gateways()).await
+    }
+
+    async fn gateways_in(&self, set: String) -> Result<BTreeSet<GatewayId>, Fault> {
+        let ids = texts(self.router.read(&set, cmd("SMEMBERS", &set)).await?).ok_or(Fault::Answer("SMEMBERS"))?;
+        ids.into_iter().map(|id| GatewayId::new(id).map_err(|_| Fault::Corrupt(set.clone()))).collect()
     }
 
     /// Makes a gateway known. Not in the same step as its lease, which is in another slot: whoever has a lease and is
@@ -76,10 +82,7 @@ impl Registry {
     }
 
     async fn remove_known(&self, gateway: &GatewayId) -> Result<(), Fault> {
-        let key = self.keys.gateways();
-        let mut command = cmd("SREM", &key);
-        command.arg(gateway.as_str());
-        self.router.write_plain(&key, command).await.map(drop)
+        self.remove_from(self.keys.gateways(), gateway.as_str()).await
     }
 
     async fn sessions(&self, user: &UserId) -> Result<Vec<Session>, Fault> {
@@ -99,6 +102,57 @@ impl Registry {
         let mut command = cmd("HDEL", &user);
         command.arg(key.connection.to_string());
         self.router.write_plain(&user, command).await.map(drop)
+    }
+
+    /// Adds to an index of a gateway, under its lease.
+    async fn index(&self, gateway: &GatewayId, index: String, entry: &str) -> Result<Registration, Fault> {
+        let keys = vec![self.keys.gateway(gateway), index];
+        match self.router.write(Script::GatewayIndex, keys, vec![entry.as_bytes().to_vec()]).await? {
+            Value::Int(1) => Ok(Registration::Done),
+            Value::Int(_) => Ok(Registration::GatewayLost),
+            _ => Err(Fault::Answer("gateway_index")),
+        }
+    }
+
+    /// Of an index, at most `max` entries, in no particular order.
+    async fn some_of(&self, index: &str, max: usize) -> Result<Vec<String>, Fault> {
+        let mut command = cmd("SRANDMEMBER", index);
+        command.arg(max);
+        texts(self.router.read(index, command).await?).ok_or(Fault::Answer("SRANDMEMBER"))
+    }
+
+    async fn followers_of(&self, chat: &ChatId) -> Result<BTreeSet<GatewayId>, Fault> {
+        self.gateways_in(self.keys.followers_of_chat(chat)).await
+    }
+
+    async fn remove_follower(&self, chat: &ChatId, gateway: &GatewayId) -> Result<(), Fault> {
+        self.remove_from(self.keys.followers_of_chat(chat), gateway.as_str()).await
+    }
+
+    async fn remove_from(&self, set: String, member: &str) -> Result<(), Fault> {
+        let mut command = cmd("SREM", &set);
+        command.arg(member);
+        self.router.write_plain(&set, command).await.map(drop)
+    }
+
+    /// Everything in the index of what a gateway follows.
+    async fn unfollow_all(&self, gateway: &GatewayId) -> Result<(), Fault> {
+        let index = self.keys.followed_by_gateway(gateway);
+        loop {
+            let page = self.some_of(&index, PAGE_MAX).await?;
+            if page.is_empty() {
+                return Ok(());
+            }
+            let chats = page.into_iter().map(|chat| ChatId::new(chat).map_err(|_| Fault::Corrupt(index.clone())));
+            let chats: Vec<_> = chats.collect::<Result<_, _>>()?;
+            try_join_all(chats.iter().map(|chat| self.remove_follow(gateway, chat))).await?;
+        }
+    }
+
+    /// The index last: what is in a set is in an index.
+    async fn remove_follow(&self, gateway: &GatewayId, chat: &ChatId) -> Result<(), Fault> {
+        self.remove_follower(chat, gateway).await?;
+        self.remove_from(self.keys.followed_by_gateway(gateway), chat.as_str()).await
     }
 
     async fn script(&self, script: Script, gateway: &GatewayId, arguments: Vec<Vec<u8>>) -> Result<bool, Fault> {
@@ -134,12 +188,10 @@ fn parse_index_entry(entry: &str, gateway: &GatewayId) -> Option<SessionKey> {
 impl Sessions for Registry {
     async fn register(&self, session: &Session) -> Result<Registration, StorageError> {
         let gateway = &session.connection.gateway;
-        let keys = vec![self.keys.gateway(gateway), self.keys.sessions_of_gateway(gateway)];
-        let entry = index_entry(&session.user, &session.connection).into_bytes();
-        match self.router.write(Script::SessionIndex, keys, vec![entry]).await? {
-            Value::Int(1) => {}
-            Value::Int(_) => return Ok(Registration::GatewayLost),
-            _ => return Err(Fault::Answer("session_index").into()),
+        let entry = index_entry(&session.user, &session.connection);
+        let registration = self.index(gateway, self.keys.sessions_of_gateway(gateway), &entry).await?;
+        if registration == Registration::GatewayLost {
+            return Ok(registration);
         }
         let key = self.keys.sessions_of_user(&session.user);
         let json = serde_json::to_vec(session).expect("sessions have text keys and no failing serializers");
@@ -152,10 +204,7 @@ impl Sessions for Registry {
     async fn unregister(&self, key: &SessionKey) -> Result<(), StorageError> {
         self.remove_session(key).await?;
         let index = self.keys.sessions_of_gateway(&key.connection.gateway);
-        let mut command = cmd("SREM", &index);
-        command.arg(index_entry(&key.user, &key.connection));
-        self.router.write_plain(&index, command).await?;
-        Ok(())
+        Ok(self.remove_from(index, &index_entry(&key.user, &key.connection)).await?)
     }
 
     async fn look_up(&self, users: &[UserId]) -> Result<Vec<Vec<Session>>, StorageError> {
@@ -207,9 +256,7 @@ impl Sessions for Registry {
 
     async fn sessions_of(&self, gateway: &GatewayId, max: usize) -> Result<Vec<SessionKey>, StorageError> {
         let index = self.keys.sessions_of_gateway(gateway);
-        let mut command = cmd("SRANDMEMBER", &index);
-        command.arg(max);
-        let entries = texts(self.router.read(&index, command).await?).ok_or(Fault::Answer("SRANDMEMBER"))?;
+        let entries = self.some_of(&index, max).await?;
         let keys = entries.iter().map(|entry| parse_index_entry(entry, gateway)).collect::<Option<_>>();
         Ok(keys.ok_or(Fault::Corrupt(index))?)
     }
@@ -224,9 +271,38 @@ impl Sessions for Registry {
                 self.unregister(key).await?;
             }
         }
-        let keys = vec![self.keys.gateway(gateway), self.keys.sessions_of_gateway(gateway)];
+        self.unfollow_all(gateway).await?;
+        let indexes = [self.keys.sessions_of_gateway(gateway), self.keys.followed_by_gateway(gateway)];
+        let keys = [self.keys.gateway(gateway)].into_iter().chain(indexes).collect();
         self.router.write(Script::GatewayForget, keys, vec![fence_kept()]).await?;
         Ok(self.remove_known(gateway).await?)
+    }
+
+    async fn follow(&self, gateway: &GatewayId, chat: &ChatId) -> Result<Registration, StorageError> {
+        let registration = self.index(gateway, self.keys.followed_by_gateway(gateway), chat.as_str()).await?;
+        if registration == Registration::GatewayLost {
+            return Ok(registration);
+        }
+        let key = self.keys.followers_of_chat(chat);
+        let mut command = cmd("SADD", &key);
+        command.arg(gateway.as_str());
+        self.router.write_plain(&key, command).await?;
+        Ok(registration)
+    }
+
+    async fn unfollow(&self, gateway: &GatewayId, chat: &ChatId) -> Result<(), StorageError> {
+        Ok(self.remove_follow(gateway, chat).await?)
+    }
+
+    async fn followers(&self, chats: &[ChatId]) -> Result<Vec<Vec<GatewayId>>, StorageError> {
+        let found = try_join_all(chats.iter().map(|chat| self.followers_of(chat))).await?;
+        let states = self.states(found.iter().flatten().cloned().collect()).await?;
+        let state = |gateway: &GatewayId| states.get(gateway).copied().unwrap_or(State::Unknown);
+        let pairs = || chats.iter().zip(&found).flat_map(|(chat, all)| all.iter().map(move |gateway| (chat, gateway)));
+        let left_over = pairs().filter(|(_, gateway)| state(gateway) == State::Unknown);
+        try_join_all(left_over.map(|(chat, gateway)| self.remove_follower(chat, gateway))).await?;
+        let living = |all: BTreeSet<GatewayId>| all.into_iter().filter(|gateway| state(gateway) == State::Lives);
+        Ok(found.into_iter().map(|all| living(all).collect()).collect())
     }
 
     async fn count(&self) -> Result<u64, StorageError> {

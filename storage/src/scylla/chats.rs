@@ -1,6 +1,8 @@
-//! Members: one row by chat and one by user, always written together. How changes are applied is in `apply`.
+//! Members: one row by chat and one by user, always written together; and what `rooms` adds for room mode. How changes
+//! are applied is in `apply`.
 
 mod apply;
+mod rooms;
 
 use std::sync::Arc;
 
@@ -8,16 +10,20 @@ use async_trait::async_trait;
 
 use super::client::Client;
 use super::rows::{self, Partition};
-use crate::{ChatId, Chats, MemberPage, Membership, MembershipChange, Sequence, StorageError, UserId};
+use crate::{
+    ChatId, Chats, MemberPage, Membership, MembershipChange, RoomMember, Sequence, Span, StorageError, UserId,
+};
 
 /// The [`Chats`] of this backend.
 pub(super) struct Members {
     client: Arc<Client>,
+    /// How long notifications stay pending, in seconds.
+    ttl: i32,
 }
 
 impl Members {
-    pub(super) fn new(client: Arc<Client>) -> Self {
-        Self { client }
+    pub(super) fn new(client: Arc<Client>, ttl: i32) -> Self {
+        Self { client, ttl }
     }
 
     async fn is_member(&self, chat: &ChatId, user: &UserId) -> Result<bool, StorageError> {
@@ -53,6 +59,19 @@ impl Chats for Members {
         let partition = Partition { table: "chats", key: chat.as_str() };
         let parse = |(applied,): (i64,)| partition.sequence(applied);
         Ok(self.client.read(statement, (chat.as_str(),), partition, parse).await?.pop())
+    }
+
+    async fn room_spans(&self, chat: &ChatId) -> Result<Vec<Span>, StorageError> {
+        Ok(self.spans(chat).await?.0)
+    }
+
+    async fn rooms_of(
+        &self,
+        user: &UserId,
+        after: Option<&ChatId>,
+        max: usize,
+    ) -> Result<Vec<RoomMember>, StorageError> {
+        self.rooms_page(user, after, max).await
     }
 
     async fn members(

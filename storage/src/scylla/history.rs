@@ -1,4 +1,11 @@
 //! History: one partition per chat and day.
+//!
+//! Messages are appended oldest first, each batch durable before the next is sent, and a day is listed when all before it
+//! are complete. A reader may still find a message without one before it: the list is read in parts, and the last day of
+//! a part may grow before the next part is read; and of the copies that are asked, one may answer before a message and
+//! another, which lacks it, after its successor. Whatever is before a message that was found is durable, though, and is
+//! found by every read that begins then. So a reader forward counts afterwards what is up to its last message, and reads
+//! again if that is another number.
 
 mod buckets;
 
@@ -60,6 +67,58 @@ impl Rows {
         self.client.write_batch(statements, &values).await
     }
 
+    async fn read(
+        &self,
+        chat: &ChatId,
+        from: Option<Sequence>,
+        direction: Direction,
+        max: usize,
+    ) -> Result<Vec<Message>, StorageError> {
+        let mut listing = Listing::new(chat, from, direction);
+        let mut found = Vec::new();
+        let mut at_once = 1;
+        while found.len() < max {
+            let buckets = self.buckets.next(&mut listing, at_once).await?;
+            if buckets.is_empty() {
+                break;
+            }
+            let left = max - found.len();
+            let reads = buckets.into_iter().map(|bucket| self.read_bucket(chat, bucket, from, direction, left));
+            found.extend(try_join_all(reads).await?.into_iter().flatten());
+            at_once = (at_once * 2).min(BUCKETS_AT_ONCE);
+        }
+        found.truncate(max);
+        Ok(found)
+    }
+
+    /// How many messages there are after `from`, through `through`.
+    async fn count(&self, chat: &ChatId, from: Option<Sequence>, through: Sequence) -> Result<usize, StorageError> {
+        let mut listing = Listing::new(chat, from, Direction::Forward);
+        let mut count = 0;
+        loop {
+            let buckets = self.buckets.next(&mut listing, BUCKETS_AT_ONCE).await?;
+            let buckets: Vec<_> = buckets.into_iter().take_while(|bucket| *bucket <= bucket_of(through)).collect();
+            if buckets.is_empty() {
+                return Ok(count);
+            }
+            let counts = buckets.into_iter().map(|bucket| self.count_in_bucket(chat, bucket, from, through));
+            count += try_join_all(counts).await?.into_iter().sum::<usize>();
+        }
+    }
+
+    async fn count_in_bucket(
+        &self,
+        chat: &ChatId,
+        bucket: i64,
+        from: Option<Sequence>,
+        through: Sequence,
+    ) -> Result<usize, StorageError> {
+        let partition = Partition { table: "history", key: chat.as_str() };
+        let values = (chat.as_str(), bucket, from.map_or(-1, number), number(through));
+        let statement = &self.client.statements.history_sequences;
+        Ok(self.client.read(statement, values, partition, |_: (i64,)| Ok(())).await?.len())
+    }
+
     async fn read_bucket(
         &self,
         chat: &ChatId,
@@ -97,20 +156,14 @@ impl History for Rows {
         direction: Direction,
         max: usize,
     ) -> Result<Vec<Message>, StorageError> {
-        let mut listing = Listing::new(chat, from, direction);
-        let mut found = Vec::new();
-        let mut at_once = 1;
-        while found.len() < max {
-            let buckets = self.buckets.next(&mut listing, at_once).await?;
-            if buckets.is_empty() {
-                break;
-            }
-            let left = max - found.len();
-            let reads = buckets.into_iter().map(|bucket| self.read_bucket(chat, bucket, from, direction, left));
-            found.extend(try_join_all(reads).await?.into_iter().flatten());
-            at_once = (at_once * 2).min(BUCKETS_AT_ONCE);
+        let mut found = self.read(chat, from, direction, max).await?;
+        if direction == Direction::Forward
+            && let Some(last) = found.last().map(|message| message.sequence)
+            && self.count(chat, from, last).await? != found.len()
+        {
+            found = self.read(chat, from, direction, max).await?;
+            found.retain(|message| message.sequence <= last);
         }
-        found.truncate(max);
         Ok(found)
     }
 }

@@ -1,5 +1,8 @@
 //! Between rows and the domain's types.
 
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
 use crate::{ChatId, Message, Sequence, StorageError, UserId};
 
 /// Where rows are read from, for saying which can not be read.
@@ -15,6 +18,11 @@ impl Partition<'_> {
         StorageError::Corrupt { what: format!("a row of {} under {:?}", self.table, self.key) }
     }
 
+    /// What a column holds as JSON.
+    pub(super) fn parse<T: DeserializeOwned>(self, text: &str) -> Result<T, StorageError> {
+        serde_json::from_str(text).map_err(|_| self.corrupt())
+    }
+
     /// A sequence from a column.
     pub(super) fn sequence(self, number: i64) -> Result<Sequence, StorageError> {
         u64::try_from(number).map(Sequence).map_err(|_| self.corrupt())
@@ -24,6 +32,11 @@ impl Partition<'_> {
 /// A sequence as a column. Beyond 2^63 there are no sequences, only questions about them.
 pub(super) fn number(sequence: Sequence) -> i64 {
     i64::try_from(sequence.0).unwrap_or(i64::MAX)
+}
+
+/// A record as one column.
+pub(super) fn json(record: &impl Serialize) -> String {
+    serde_json::to_string(record).expect("records have text keys and no failing serializers")
 }
 
 /// How many rows to ask for.

@@ -40,6 +40,7 @@ statements! {
     history_put: IDS_PER_PAGE,
     history_forward: MESSAGES_PER_PAGE,
     history_backward: MESSAGES_PER_PAGE,
+    history_sequences: IDS_PER_PAGE,
     history_buckets_put: IDS_PER_PAGE,
     history_buckets_forward: IDS_PER_PAGE,
     history_buckets_backward: IDS_PER_PAGE,
@@ -54,6 +55,13 @@ statements! {
     chats_of_page: IDS_PER_PAGE,
     removals_put: IDS_PER_PAGE,
     removals_of: IDS_PER_PAGE,
+    room_chats_put: IDS_PER_PAGE,
+    room_chats_one: IDS_PER_PAGE,
+    rooms_of_put: IDS_PER_PAGE,
+    rooms_of_one: IDS_PER_PAGE,
+    rooms_of_page: MESSAGES_PER_PAGE,
+    cursors_put: IDS_PER_PAGE,
+    cursors_of: IDS_PER_PAGE,
 }
 
 async fn prepare(session: &Session, file: &str, rows_per_page: i32) -> Result<PreparedStatement, PrepareError> {

@@ -64,8 +64,8 @@ impl Both {
     pub(crate) async fn open(config: &RedisConfig) -> Self {
         let tables = Tables::open();
         let redis = open(config).await.unwrap();
-        let Storage { pending, history, chats, .. } = tables.embedded.storage();
-        let storage = redis.storage_with(pending, history, chats);
+        let Storage { pending, history, chats, cursors, .. } = tables.embedded.storage();
+        let storage = redis.storage_with(pending, history, chats, cursors);
         Self { storage, _redis: redis, _tables: tables }
     }
 }

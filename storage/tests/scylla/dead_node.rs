@@ -7,7 +7,9 @@ use std::time::{Duration, Instant};
 
 use roost_harness::cassandra::{Cassandra, network};
 use roost_storage::scylla::{ScyllaConfig, ScyllaStorage, migrate};
-use roost_storage::{Change, ChatId, Chats, Message, Pending, PendingKey, Sequence, StorageError, UserId};
+use roost_storage::{
+    Change, ChatId, Chats, Message, Pending, PendingKey, Routing, Sequence, Span, StorageError, UserId,
+};
 
 use super::shared::PENDING_TTL;
 
@@ -87,10 +89,11 @@ async fn store_and_delete(pending: Arc<dyn Pending>, user: UserId, done: Arc<Don
     }
 }
 
-/// Changes the members of one chat: after each change they are exactly those, and it says whom it removed.
+/// Changes the members of one chat, and whether it is in room mode: after each change they are exactly those, and it says
+/// whom it removed.
 async fn change_members(chats: Arc<dyn Chats>, done: Arc<Done>) {
     let chat = ChatId::new("chat").unwrap();
-    let mut members = BTreeSet::new();
+    let (mut members, mut spans) = (BTreeSet::new(), Vec::new());
     for number in 1.. {
         if done.stop.load(Ordering::Relaxed) {
             break;
@@ -107,12 +110,16 @@ async fn change_members(chats: Arc<dyn Chats>, done: Arc<Done>) {
             Change::Add(user) => _ = members.insert(user.clone()),
             Change::Remove(user) => _ = members.remove(user),
         }
-        let change = roost_storage::MembershipChange { chat: chat.clone(), sequence: Sequence(number), change };
+        let routing = if number % 2 == 0 { Routing::Room } else { Routing::Members };
+        let change =
+            roost_storage::MembershipChange { chat: chat.clone(), sequence: Sequence(number), change, routing };
         let removed = done.until_done(|| chats.apply(&change)).await;
         let removed: BTreeSet<_> = removed.into_iter().collect();
         assert_eq!(removed, before.difference(&members).cloned().collect(), "change {number}");
         let page = done.until_done(|| chats.members(&chat, None, 100)).await;
         assert_eq!(page.items, members.iter().cloned().collect::<Vec<_>>(), "change {number}");
+        spans = Span::after(spans, Sequence(number), routing == Routing::Room);
+        assert_eq!(done.until_done(|| chats.room_spans(&chat)).await, spans, "change {number}");
         done.changes.fetch_add(1, Ordering::Relaxed);
     }
 }

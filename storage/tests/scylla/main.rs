@@ -11,6 +11,7 @@ mod cql;
 mod dead_node;
 mod members;
 mod migrations;
+mod rooms;
 mod rows;
 mod security;
 mod shared;
@@ -35,7 +36,7 @@ fn config(server: &Cassandra, keyspace: &str) -> ScyllaConfig {
     }
 }
 
-/// Pending, history and chats on Cassandra, the rest embedded.
+/// Pending, history, chats and cursors on Cassandra, the rest embedded.
 struct Combined {
     embedded: Embedded,
     // Deleted after the store is closed.
@@ -49,6 +50,7 @@ impl Fixture for Combined {
             pending: scylla.pending(),
             history: scylla.history(),
             chats: scylla.chats(),
+            cursors: scylla.cursors(),
             ..self.embedded.storage()
         }
     }

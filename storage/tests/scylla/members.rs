@@ -3,41 +3,42 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use roost_storage::{Change, ChatId, Chats, Membership, MembershipChange, Sequence, UserId};
+use roost_storage::{Change, ChatId, Chats, Membership, MembershipChange, Routing, Sequence, UserId};
 
 use super::shared::shared;
 
-struct Chat {
-    chats: Arc<dyn Chats>,
-    id: ChatId,
-    users: [UserId; 4],
+pub(crate) struct Chat {
+    pub(crate) chats: Arc<dyn Chats>,
+    pub(crate) id: ChatId,
+    pub(crate) users: [UserId; 4],
 }
 
 impl Chat {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let number: u64 = rand::random();
         let users = [0, 1, 2, 3].map(|n| UserId::new(format!("user-{number:016x}-{n}")).unwrap());
         Self { chats: shared().storage.chats(), id: ChatId::new(format!("chat-{number:016x}")).unwrap(), users }
     }
 
-    fn set(&self, users: &[usize]) -> Change {
+    pub(crate) fn set(&self, users: &[usize]) -> Change {
         Change::Set(users.iter().map(|n| self.users[*n].clone()).collect())
     }
 
     /// Numbers of those it says were removed.
     async fn apply(&self, sequence: u64, change: Change) -> Vec<usize> {
-        let change = MembershipChange { chat: self.id.clone(), sequence: Sequence(sequence), change };
+        let change =
+            MembershipChange { chat: self.id.clone(), sequence: Sequence(sequence), change, routing: Routing::Members };
         let removed: BTreeSet<_> = self.chats.apply(&change).await.unwrap().into_iter().collect();
         (0..4).filter(|n| removed.contains(&self.users[*n])).collect()
     }
 
-    async fn members(&self) -> Vec<usize> {
+    pub(crate) async fn members(&self) -> Vec<usize> {
         let members = self.chats.members(&self.id, None, 10).await.unwrap().items;
         (0..4).filter(|n| members.contains(&self.users[*n])).collect()
     }
 
     /// As an attempt that ended in the middle has left it.
-    async fn run(&self, statement: &str, user: usize, sequence: i64) {
+    pub(crate) async fn run(&self, statement: &str, user: usize, sequence: i64) {
         let text = statement.replace("AT", &sequence.to_string());
         shared().cql.run(text.as_str(), (self.id.as_str(), self.users[user].as_str())).await;
     }
@@ -98,8 +99,8 @@ async fn a_large_chat_is_replaced() {
         (from..from + 1000).map(|n| UserId::new(format!("{}-{n:04}-{}", chat.id, "x".repeat(80))).unwrap()).collect()
     };
     let apply = async |sequence, users| {
-        let change =
-            MembershipChange { chat: chat.id.clone(), sequence: Sequence(sequence), change: Change::Set(users) };
+        let (change, routing) = (Change::Set(users), Routing::Members);
+        let change = MembershipChange { chat: chat.id.clone(), sequence: Sequence(sequence), change, routing };
         chat.chats.apply(&change).await.unwrap().into_iter().collect::<BTreeSet<_>>()
     };
     assert_eq!(apply(1, crowd(0)).await, BTreeSet::new());

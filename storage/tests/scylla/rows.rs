@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 
 use roost_storage::scylla::{ScyllaConfig, ScyllaStorage};
 use roost_storage::{
-    Change, ChatId, Direction, Membership, MembershipChange, Message, PendingKey, Sequence, StorageError, UserId,
+    Change, ChatId, Direction, Membership, MembershipChange, Message, PendingKey, Routing, Sequence, StorageError,
+    UserId,
 };
 
 use super::shared::{PENDING_TTL, shared};
@@ -36,7 +37,7 @@ async fn pending_of(user: &str) -> Vec<Message> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn tables_have_the_columns_of_version_1() {
+async fn tables_have_the_columns_they_were_made_with() {
     let expected = BTreeMap::from([
         ("pending", vec!["chat_id", "content", "sender_id", "sequence", "user_id"]),
         ("history", vec!["bucket", "chat_id", "content", "sender_id", "sequence"]),
@@ -45,6 +46,9 @@ async fn tables_have_the_columns_of_version_1() {
         ("members", vec!["chat_id", "user_id"]),
         ("chats_of", vec!["chat_id", "user_id"]),
         ("removals", vec!["chat_id", "sequence", "user_id"]),
+        ("room_chats", vec!["chat_id", "spans"]),
+        ("rooms_of", vec!["chat_id", "spans", "user_id"]),
+        ("cursors", vec!["chat_id", "cursor", "user_id"]),
         ("migrations", vec!["applied_at", "checksum", "name", "part", "version"]),
     ]);
     for (table, columns) in expected {
@@ -167,7 +171,8 @@ async fn rows_of_members_of_version_1_are_read() {
     assert_eq!(chats.membership(&chat, &user).await.unwrap(), Membership::Member);
     assert_eq!(chats.members(&chat, None, 10).await.unwrap().items, std::slice::from_ref(&user));
     assert_eq!(chats.chats_of(&user, None, 10).await.unwrap().items, std::slice::from_ref(&chat));
-    let change = MembershipChange { chat: chat.clone(), sequence: Sequence(SEQUENCE), change: Change::Remove(user) };
+    let (change, routing) = (Change::Remove(user), Routing::Members);
+    let change = MembershipChange { chat: chat.clone(), sequence: Sequence(SEQUENCE), change, routing };
     assert_eq!(chats.apply(&change).await.unwrap(), [], "it is applied already");
 }
 

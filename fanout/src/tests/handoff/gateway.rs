@@ -152,6 +152,9 @@ impl Gateway {
                     }
                 }
                 MailboxItem::CloseChat { .. } | MailboxItem::Disconnect { .. } => {}
+                MailboxItem::DeliverRoom(_) | MailboxItem::RingRoom { .. } | MailboxItem::EnterRoom { .. } => {
+                    unreachable!("no chat here has enough members for room mode")
+                }
             }
         }
         self.confirm_mailbox().await;

@@ -27,7 +27,8 @@ async fn rig(url: &str, key_prefix: String) -> Rig {
         ..RedisConfig::default()
     };
     let redis = RedisStorage::open(&config, Duration::from_secs(3600)).await.unwrap();
-    Rig::new().over(|Storage { pending, history, chats, .. }| redis.storage_with(pending, history, chats))
+    Rig::new()
+        .over(|Storage { pending, history, chats, cursors, .. }| redis.storage_with(pending, history, chats, cursors))
 }
 
 #[test]

@@ -1,9 +1,14 @@
 //! Applying one change of members, whatever crashes in between and however often it is repeated.
 //!
-//! In this order, each step durable before the next: whom it removes is written down, then members are put and deleted,
-//! then the chat's `applied` moves. Before the last step a repetition does everything again. Every row carries the
-//! change's sequence as its write time, so a repetition, or a worker that lost its lease and is late, changes nothing
-//! that a later change has touched. No compare-and-set is needed.
+//! In this order, each step durable before the next: whom it removes is written down, then members' spans in room mode are
+//! begun and ended, then members are put and deleted, then the chat's own spans are written, then its `applied` moves.
+//! Before the last step a repetition does everything again. Every row carries the change's sequence as its write time, so
+//! a repetition, or a worker that lost its lease and is late, changes nothing that a later change has touched. No
+//! compare-and-set is needed.
+//!
+//! Who reads the chat's spans finds every member's row that goes with them, and who finds a member, or none any more,
+//! finds that member's row. Spans depend on what was there before: each row is read, and written only if the change is
+//! not in it yet.
 //!
 //! What is returned is the same each time: whoever a first attempt may have deleted already is found in what was
 //! written down. That holds for repeating the last applied change, too: the attempt before may have ended between the
@@ -40,9 +45,20 @@ pub(super) async fn apply(members: &Members, change: &MembershipChange) -> Resul
         Change::Set(users) => (users.clone(), members.replaced(chat, sequence, users).await?),
     };
     members.write_down(chat, sequence, leaving.clone()).await?;
+    let room = members.room(chat, sequence, change.routing).await?;
+    members.tell(chat, sequence, leaving.clone(), false).await?;
+    if room.enters() {
+        // All of them, though some may have been members before: their rows say so.
+        let mut entering = joining.clone();
+        if room.begins && !matches!(change.change, Change::Set(_)) {
+            entering.extend(members.all(chat).await?.into_iter().filter(|user| !leaving.contains(user)));
+        }
+        members.tell(chat, sequence, entering, true).await?;
+    }
     // All who stay are written, too: a first attempt may have written them by chat and not yet by user.
     members.write(chat, sequence, Write::Put, joining).await?;
     members.write(chat, sequence, Write::Delete, leaving.clone()).await?;
+    members.write_room(chat, sequence, &room).await?;
     let values = (chat.as_str(), number(sequence), number(sequence));
     members.client.write(&members.client.statements.chats_set_applied, values).await?;
     Ok(leaving.into_iter().collect())
@@ -76,13 +92,18 @@ impl Members {
         users: &BTreeSet<UserId>,
     ) -> Result<BTreeSet<UserId>, StorageError> {
         let mut leaving = self.written_down(chat, sequence).await?;
-        let mut after = None;
+        leaving.extend(self.all(chat).await?.into_iter().filter(|user| !users.contains(user)));
+        Ok(leaving)
+    }
+
+    async fn all(&self, chat: &ChatId) -> Result<Vec<UserId>, StorageError> {
+        let (mut all, mut after) = (Vec::new(), None);
         loop {
             let page = self.members(chat, after.as_ref(), MEMBERS_AT_ONCE).await?;
-            leaving.extend(page.items.into_iter().filter(|user| !users.contains(user)));
+            all.extend(page.items);
             match page.next {
                 Some(next) => after = Some(next),
-                None => return Ok(leaving),
+                None => return Ok(all),
             }
         }
     }

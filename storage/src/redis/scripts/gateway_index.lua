@@ -1,8 +1,8 @@
--- Adds a session to its gateway's index, if the gateway's lease lives.
+-- Adds to an index of a gateway, if the gateway's lease lives.
 --
 -- KEYS[1]  the gateway (hash)
--- KEYS[2]  the index of its sessions (set)
--- ARGV[1]  the session: its connection's number and its user
+-- KEYS[2]  the index (set): of its sessions, or of what it follows
+-- ARGV[1]  what to add: a session's connection's number and user, or a chat
 --
 -- Returns 1 when it is there, 0 when the gateway has no lease.
 local gateway = redis.call('HMGET', KEYS[1], 'up', 'until', 'claimed_by')
