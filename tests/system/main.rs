@@ -3,6 +3,7 @@
 
 mod api;
 mod bad_input;
+mod big_rooms;
 mod connecting;
 mod disk;
 mod documented;
