@@ -9,3 +9,4 @@ mod gateways;
 mod load;
 mod messages;
 mod place;
+mod rooms;
