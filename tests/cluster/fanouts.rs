@@ -1,10 +1,10 @@
 //! Fanouts that come, go and die under load: the partitions change hands, in order and without a loss.
 
-use roost_harness::cluster::{Cluster, Fanout, PARTITIONS};
+use roost_harness::cluster::{Cluster, ClusterOptions, Fanout, PARTITIONS, Servers};
 use roost_harness::eventually;
 
 use crate::load::Load;
-use crate::place::cluster;
+use crate::place::{cluster, listener, notifications, visitor};
 
 /// Waits until these fanouts hold all partitions among them, each at least one.
 async fn they_share_the_partitions(fanouts: &[&Fanout]) {
@@ -36,6 +36,43 @@ async fn killed_fanouts_partitions_are_taken_over() {
     load.goes_on().await;
     they_share_the_partitions(&[&other]).await;
     load.ends_well().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn fanout_killed_in_the_middle_of_a_batch_leaves_it_to_the_next() {
+    let servers = Servers::start().unwrap_or_else(|problem| panic!("{problem}"));
+    let cluster = ClusterOptions::new(env!("CARGO_BIN_EXE_roost"), &servers).start().await;
+    let (gateway, fanout) = (cluster.gateway().await, cluster.fanout().await);
+    gateway.create_chat("c1", &["ann", "bob", "cid"]).await;
+    let (mut ann, bob) = (visitor(&gateway, "ann", ["c1"]).await, listener(&gateway, "bob").await);
+    // What is sent now is begun, and can not be done.
+    servers.cassandra.pause(1);
+    let mut said = Vec::new();
+    for number in 0..20 {
+        said.push(ann.say("c1", &format!("m{number}"), &format!("number {number}")).await);
+    }
+    eventually("the fanout has begun", async || {
+        (fanout.metrics().await.metric("roost_scylla_requests_in_flight") > Some(0.0)).then_some(())
+    })
+    .await;
+    fanout.process.kill_9();
+    servers.cassandra.resume(1);
+    let _fanout = cluster.fanout().await;
+    // What the first one had delivered comes again.
+    let mut heard = Vec::new();
+    while heard.len() < said.len() {
+        let told = bob.expect(&notifications("bob"), "new_notification").await;
+        let id = told["message_id"].as_str().unwrap().to_owned();
+        if !heard.contains(&id) {
+            heard.push(id);
+        }
+    }
+    assert_eq!(heard, said);
+    cluster.everything_is_delivered().await;
+    let cid = listener(&gateway, "cid").await;
+    for id in &said {
+        assert_eq!(cid.expect(&notifications("cid"), "pending_notification").await["message_id"], **id);
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
