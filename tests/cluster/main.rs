@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used, reason = "all of this is a test")]
 
 mod api;
+mod degradation;
 mod fanouts;
 mod gateways;
 mod load;

@@ -16,6 +16,7 @@ mod member;
 
 use std::collections::BTreeMap;
 use std::io::Write as _;
+use std::marker::PhantomData;
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -26,8 +27,8 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use crate::cassandra::{Cassandra, network};
-use crate::eventually;
-use crate::redis::{SINGLE, Server, Software};
+use crate::redis::{self, SINGLE, Server, Software};
+use crate::{Process, StartFailure, eventually};
 
 pub use member::{Fanout, Gateway};
 
@@ -71,7 +72,8 @@ impl Servers {
 #[derive(Debug, Clone)]
 pub struct ClusterOptions<'a> {
     binary: PathBuf,
-    servers: &'a Servers,
+    servers: PhantomData<&'a Servers>,
+    redis_port: u16,
     settings: BTreeMap<String, Value>,
 }
 
@@ -99,7 +101,14 @@ impl<'a> ClusterOptions<'a> {
             ("scylla.replication", json!(1)),
         ];
         let settings = settings.into_iter().map(|(key, value)| (key.to_owned(), value)).collect();
-        Self { binary: binary.into(), servers, settings }
+        Self { binary: binary.into(), servers: PhantomData, redis_port: servers.redis.port, settings }
+    }
+
+    /// On a Redis of its own, which may be killed and started again meanwhile.
+    #[must_use]
+    pub fn on_redis(mut self, redis: &Server) -> Self {
+        self.redis_port = redis.port;
+        self.set("redis.url", redis.url())
     }
 
     /// Sets a configuration key, as `gateway.idle_timeout`: a text, a number, a bool, or a list of texts.
@@ -114,18 +123,25 @@ impl<'a> ClusterOptions<'a> {
     /// # Panics
     /// When the migration fails.
     pub async fn start(&self) -> Cluster<'a> {
-        let place = Place::new(&self.binary, &self.settings);
-        let migrated = place.command("migrate").output().expect("the binary can be started");
+        let cluster = self.unmigrated();
+        let migrated = cluster.place.command("migrate").output().expect("the binary can be started");
         assert!(migrated.status.success(), "roost migrate failed: {}", String::from_utf8_lossy(&migrated.stderr));
+        cluster
+    }
+
+    /// Only writes the configuration file and the keys it names.
+    pub fn unmigrated(&self) -> Cluster<'a> {
         let key_prefix = self.settings["redis.key_prefix"].as_str().expect("a prefix is text").to_owned();
-        Cluster { servers: self.servers, key_prefix, place: Arc::new(place) }
+        let place = Arc::new(Place::new(&self.binary, &self.settings));
+        Cluster { servers: PhantomData, redis_port: self.redis_port, key_prefix, place }
     }
 }
 
 /// A migrated keyspace and a configuration, which gateways and fanouts can be started on, any number of each.
 #[derive(Debug)]
 pub struct Cluster<'a> {
-    servers: &'a Servers,
+    servers: PhantomData<&'a Servers>,
+    redis_port: u16,
     key_prefix: String,
     place: Arc<Place>,
 }
@@ -145,6 +161,16 @@ impl Cluster<'_> {
     /// When it ends instead.
     pub async fn fanout(&self) -> Fanout {
         Fanout::start(&self.place).await
+    }
+
+    /// Starts a role that must end by itself, and returns how it did.
+    ///
+    /// # Panics
+    /// When it does not end in time.
+    pub async fn refused(&self, role: &str) -> StartFailure {
+        let log = self.place.log(role);
+        let status = Process::start(self.place.command(role), &log).ended().await;
+        StartFailure { status, stderr: std::fs::read_to_string(&log).expect("it has a log") }
     }
 
     /// A token that every gateway accepts.
@@ -185,7 +211,9 @@ impl Cluster<'_> {
     }
 
     fn redis(&self, command: &str) -> String {
-        self.servers.redis.command(command)
+        let answer = redis::ask(self.redis_port, None, command).unwrap_or_else(|error| panic!("{command}: {error}"));
+        assert!(!answer.starts_with('-'), "{command}: {answer}");
+        answer
     }
 }
 

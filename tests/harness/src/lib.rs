@@ -12,6 +12,7 @@ mod frame;
 mod http;
 mod node;
 mod process;
+pub mod proxy;
 mod raw;
 pub mod redis;
 

@@ -87,6 +87,11 @@ impl Process {
         String::from_utf8_lossy(&std::fs::read(&self.log).unwrap_or_default()).into_owned()
     }
 
+    /// The file of its log.
+    pub fn log_file(&self) -> PathBuf {
+        self.log.clone()
+    }
+
     /// Sends it a signal by name, as `TERM`.
     ///
     /// # Panics

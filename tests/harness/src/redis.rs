@@ -210,16 +210,21 @@ impl Server {
     /// # Errors
     /// When there is no answer.
     pub fn ask(&self, command: &str) -> std::io::Result<String> {
-        let mut stream = TcpStream::connect(("127.0.0.1", self.port))?;
-        stream.set_read_timeout(Some(Duration::from_secs(10)))?;
-        let mut reader = BufReader::new(stream.try_clone()?);
-        if let Some(password) = &self.password {
-            stream.write_all(format!("AUTH {password}\r\n").as_bytes())?;
-            read_answer(&mut reader)?;
-        }
-        stream.write_all(format!("{command}\r\n").as_bytes())?;
-        read_answer(&mut reader)
+        ask(self.port, self.password.as_deref(), command)
     }
+}
+
+/// Asks the server at this port of loopback, whoever runs it.
+pub(crate) fn ask(port: u16, password: Option<&str>, command: &str) -> std::io::Result<String> {
+    let mut stream = TcpStream::connect(("127.0.0.1", port))?;
+    stream.set_read_timeout(Some(Duration::from_secs(10)))?;
+    let mut reader = BufReader::new(stream.try_clone()?);
+    if let Some(password) = password {
+        stream.write_all(format!("AUTH {password}\r\n").as_bytes())?;
+        read_answer(&mut reader)?;
+    }
+    stream.write_all(format!("{command}\r\n").as_bytes())?;
+    read_answer(&mut reader)
 }
 
 impl Drop for Server {
