@@ -109,6 +109,11 @@ impl Stage {
         format!("number {}", self.said.len())
     }
 
+    /// What Ann's gateway has logged.
+    pub(super) fn log(&self) -> String {
+        self.here.process.log()
+    }
+
     fn internal(&self) -> [SocketAddr; 3] {
         [self.here.api_address, self.there.api_address, self.fanout.api_address]
     }
