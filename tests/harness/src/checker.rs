@@ -26,7 +26,7 @@ pub enum Outcome {
     Sent(String),
     /// `message_sent` with status `error`.
     Refused,
-    /// The connection died before an answer.
+    /// The connection died before an answer, or the answer was that the storage did not give one.
     Unknown,
 }
 

@@ -21,6 +21,9 @@ impl From<Option<u16>> for Gone {
     }
 }
 
+/// The reason that says nothing of what has happened: the storage did not answer. Whoever gets it tries again later.
+const UNAVAILABLE: &str = "unavailable";
+
 /// How a device behaves.
 #[derive(Debug, Clone, Copy)]
 struct Habit {
@@ -182,6 +185,9 @@ impl Actor {
 
     async fn join(&self, client: &mut Client, topic: &str) -> Result<(), Gone> {
         let reply = client.try_join(topic).await?;
+        if reply["response"]["reason"] == UNAVAILABLE {
+            return Err(Gone);
+        }
         assert_eq!(reply["status"], "ok", "{} joins {topic}: {reply}", self.user);
         Ok(())
     }
@@ -190,7 +196,8 @@ impl Actor {
         let mut others = self.crowd.members.iter().filter(|(_, members)| !members.contains(&self.user));
         let Some((chat, _)) = others.next() else { return Ok(()) };
         let reply = client.try_join(&format!("chat:{chat}")).await?;
-        assert_eq!(reply["response"]["reason"], "unauthorized", "{} is no member of {chat}", self.user);
+        let reason = &reply["response"]["reason"];
+        assert!(reason == "unauthorized" || reason == UNAVAILABLE, "{} is no member of {chat}: {reply}", self.user);
         Ok(())
     }
 
@@ -238,9 +245,10 @@ impl Actor {
                 Ok(sent) if sent["status"] == "sent" => {
                     Outcome::Sent(sent["message_id"].as_str().expect("it has an id").to_owned())
                 }
-                Ok(_) => Outcome::Refused,
-                Err(_) => Outcome::Unknown,
+                Ok(answer) if answer["reason"] != UNAVAILABLE => Outcome::Refused,
+                Ok(_) | Err(_) => Outcome::Unknown,
             };
+            let is_open = outcome == Outcome::Unknown;
             self.crowd.attempted(Attempt {
                 sender: self.user.clone(),
                 chat: draft.chat.clone(),
@@ -248,8 +256,10 @@ impl Actor {
                 content: draft.content.clone(),
                 outcome,
             });
-            if answer.is_err() {
+            if is_open {
                 self.unanswered.push(draft);
+            }
+            if answer.is_err() {
                 result = Err(Gone);
             }
         }
