@@ -92,6 +92,7 @@ impl Members {
             Change::Set(users) => users.clone(),
             Change::Add(user) if begins => members.iter().chain([user]).cloned().collect(),
             Change::Add(user) => BTreeSet::from([user.clone()]),
+            Change::Remove(user) if begins => members.iter().filter(|member| *member != user).cloned().collect(),
             Change::Remove(_) => BTreeSet::new(),
         };
         Ok(Consequences { routing, entering, switches })

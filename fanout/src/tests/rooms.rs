@@ -10,7 +10,11 @@ use crate::context::Context;
 
 /// A context for which more than two members are a room.
 fn context(rig: &Rig) -> Arc<Context> {
-    let config = crate::FanoutConfig { room_above: 2, ..quick() };
+    context_above(rig, 2)
+}
+
+fn context_above(rig: &Rig, room_above: usize) -> Arc<Context> {
+    let config = crate::FanoutConfig { room_above, ..quick() };
     Arc::new(Context::new(rig.storage.clone(), config, Arc::new(FanoutMetrics::default()), worker("w")))
 }
 
@@ -95,6 +99,36 @@ async fn a_change_that_is_repeated_after_a_crash_tells_the_same_gateways_again()
     assert_eq!(rig.mailbox(&a).await, ["enter c ann,bob"]);
     assert_eq!(rig.storage.sessions.followers(&[chat("c")]).await.unwrap(), [vec![a.clone()]]);
     assert!(is_room(&rig).await);
+}
+
+#[tokio::test]
+async fn whoever_stays_enters_when_room_mode_begins_with_a_removal() {
+    for was_applied in [false, true] {
+        let rig = Rig::new();
+        let a = rig.gateway("a").await;
+        for (number, name) in [(1, "ann"), (2, "dan")] {
+            rig.session(name, &a, number, Joined::Notifications).await;
+        }
+        rig.change("c", Change::Set(users(&["ann", "bob", "cid", "dan"]))).await;
+        process(&context_above(&rig, 10)).await.unwrap();
+        assert!(!is_room(&rig).await);
+        // The limit is lower from now on.
+        let sequence = rig.change("c", Change::Remove(user("dan"))).await;
+        if was_applied {
+            // As if the process before had died between applying the change and telling anybody.
+            let change = Change::Remove(user("dan"));
+            let change = MembershipChange { chat: chat("c"), sequence, change, routing: Routing::Room };
+            rig.storage.chats.apply(&change).await.unwrap();
+        }
+        process(&context(&rig)).await.unwrap();
+        assert!(is_room(&rig).await);
+        let told: Vec<_> = rig.mailbox(&a).await.into_iter().filter(|item| item.starts_with("enter")).collect();
+        assert_eq!(told, ["enter c ann"], "applied before: {was_applied}");
+        assert_eq!(rig.storage.sessions.followers(&[chat("c")]).await.unwrap(), [vec![a.clone()]]);
+        rig.say("c", "bob", "hey").await;
+        process(&context(&rig)).await.unwrap();
+        assert_eq!(rig.mailbox(&a).await.last().unwrap(), "hey>room");
+    }
 }
 
 #[tokio::test]
