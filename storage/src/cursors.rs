@@ -36,7 +36,8 @@ pub trait Cursors: Send + Sync {
     /// Those of the backend; some may be there, and putting them again is safe.
     async fn put(&self, rows: &[(UserId, ChatId, Cursor)]) -> Result<(), StorageError>;
 
-    /// Every cursor of a user, sorted by chat. Sees every one whose put returned before.
+    /// Every cursor of a user, sorted by chat. Sees every one whose put returned before; where several gateways have written
+    /// one, and their clocks differ, perhaps an older one.
     ///
     /// # Errors
     /// Those of the backend.
