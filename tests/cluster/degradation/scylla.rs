@@ -22,6 +22,8 @@ fn options(servers: &'static Servers) -> ClusterOptions<'static> {
 async fn cassandra_is_killed_and_back() {
     let servers = servers().await;
     let mut stage = Stage::set(&options(*servers)).await;
+    // These are still on their way.
+    stage.ann_says(5).await;
     servers.cassandra.kill(1);
     stage.nobody_is_ready("scylla unavailable").await;
     // What is `sent` waits in the log.

@@ -12,6 +12,8 @@ const REASON: &str = "redis unavailable";
 async fn redis_is_killed_and_back_after_two_leases() {
     let mut redis = Server::start(Software::Valkey, SINGLE);
     let mut stage = Stage::set(&options().on_redis(&redis)).await;
+    // These are still on their way.
+    stage.ann_says(5).await;
     redis.kill();
     stage.nobody_is_ready(REASON).await;
     stage.ann_is_refused_for_two_leases().await;
