@@ -15,7 +15,7 @@ use roost_storage::{
 use crate::context::{Context, Interrupted};
 use crate::locate::locate;
 use crate::members::Members;
-use crate::plan::{Outgoing, plan, refused_everywhere};
+use crate::plan::{Audience, Outgoing, plan, refused_everywhere};
 use crate::put::put_deliveries;
 use crate::store::store_and_ring;
 use crate::{removals, rooms};
@@ -66,7 +66,11 @@ impl Batches {
                 obligations = 0;
             }
             obligations += audience.weight();
-            piece.push(Outgoing { origin: origin.cloned(), message, audience });
+            let previous = match audience {
+                Audience::Members(_) => None,
+                Audience::Room => self.members.previous(&message.chat, message.sequence).await?,
+            };
+            piece.push(Outgoing { origin: origin.cloned(), message, audience, previous });
         }
         self.route_piece(piece).await
     }
@@ -120,7 +124,7 @@ impl Batches {
         leaving.extend(context.storage.chats.apply(&change).await?);
         self.members.change(&change);
         removals::close(&context, &change.chat, leaving).await?;
-        rooms::enter(&context, &change.chat, change.sequence, consequences.entering).await?;
+        rooms::enter(&context, &change.chat, consequences.entering).await?;
         if consequences.switches {
             context.metrics.switched(change.routing);
         }

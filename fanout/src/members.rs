@@ -7,10 +7,13 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
-use roost_storage::{Change, ChatId, MembershipChange, Routing, Sequence, Span, StorageError, UserId};
+use roost_storage::{Change, ChatId, Direction, MembershipChange, Routing, Sequence, Span, StorageError, UserId};
 
 use crate::context::Context;
 use crate::plan::Audience;
+
+/// How often a chat may become a room and stop being one: what is kept of that has a bound.
+const SWITCHES_MAX: usize = 16;
 
 pub(crate) struct Members {
     context: Arc<Context>,
@@ -31,6 +34,8 @@ struct Cached {
 struct Known {
     spans: Vec<Span>,
     members: Option<Arc<BTreeSet<UserId>>>,
+    /// The last message that was routed to the room, by this holder of the partition.
+    routed: Option<Sequence>,
 }
 
 impl Known {
@@ -62,6 +67,26 @@ impl Members {
             Some(members) if !Span::is_open(&known.spans) => Audience::Members(members),
             _ => Audience::Room,
         })
+    }
+
+    /// The message of a room before the one at `sequence`, which is being routed.
+    pub(crate) async fn previous(
+        &mut self,
+        chat: &ChatId,
+        sequence: Sequence,
+    ) -> Result<Option<Sequence>, StorageError> {
+        let known = self.known(chat, false).await?;
+        let previous = match known.routed {
+            Some(routed) if routed < sequence => Some(routed),
+            _ => {
+                let history = &self.context.storage.history;
+                let before = history.range(chat, Some(sequence), Direction::Backward, 1).await?;
+                before.last().map(|message| message.sequence)
+            }
+        };
+        self.take(chat);
+        self.keep(chat.clone(), Known { routed: Some(sequence), ..known });
+        Ok(previous)
     }
 
     /// The members of `chat`.
@@ -99,11 +124,11 @@ impl Members {
     }
 
     /// A room begins above a number of members and ends at half of it, so that few switch to and fro; one that did so
-    /// for [`Span::MAX`] times stays a room.
+    /// for [`SWITCHES_MAX`] times stays a room.
     fn routing(&self, spans: &[Span], members: usize) -> Routing {
         let above = self.context.config.room_above;
         let is_room = match Span::is_open(spans) {
-            true => members > above / 2 || spans.len() >= Span::MAX,
+            true => members > above / 2 || spans.len() >= SWITCHES_MAX,
             false => members > above,
         };
         if is_room { Routing::Room } else { Routing::Members }
@@ -112,7 +137,7 @@ impl Members {
     async fn known(&mut self, chat: &ChatId, with_members: bool) -> Result<Known, StorageError> {
         let mut known = match self.take(chat) {
             Some(known) => known,
-            None => Known { spans: self.context.storage.chats.room_spans(chat).await?, members: None },
+            None => Known { spans: self.context.storage.chats.room_spans(chat).await?, members: None, routed: None },
         };
         if known.members.is_none() && (with_members || !Span::is_open(&known.spans)) {
             known.members = Some(Arc::new(load(&self.context, chat).await?));
@@ -123,7 +148,7 @@ impl Members {
 
     /// Makes an applied change part of what is cached.
     pub(crate) fn change(&mut self, change: &MembershipChange) {
-        let Some(Known { spans, members }) = self.take(&change.chat) else { return };
+        let Some(Known { spans, members, routed }) = self.take(&change.chat) else { return };
         let spans = Span::after(spans, change.sequence, change.routing == Routing::Room);
         let members = members.map(|mut members| {
             let set = Arc::make_mut(&mut members);
@@ -138,7 +163,7 @@ impl Members {
             }
             members
         });
-        self.keep(change.chat.clone(), Known { spans, members });
+        self.keep(change.chat.clone(), Known { spans, members, routed });
     }
 
     fn take(&mut self, chat: &ChatId) -> Option<Known> {

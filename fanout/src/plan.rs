@@ -3,7 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
-use roost_storage::{ChatId, ConnectionId, Delivery, GatewayId, MailboxItem, Message, RoomDelivery, Session, UserId};
+use roost_storage::{
+    ChatId, ConnectionId, Delivery, GatewayId, MailboxItem, Message, RoomDelivery, Sequence, Session, UserId,
+};
 
 use crate::locate::Located;
 
@@ -13,6 +15,8 @@ pub(crate) struct Outgoing {
     pub(crate) message: Message,
     pub(crate) origin: Option<ConnectionId>,
     pub(crate) audience: Audience,
+    /// The room's message before it.
+    pub(crate) previous: Option<Sequence>,
 }
 
 /// Whom a message is for.
@@ -132,12 +136,12 @@ fn sender_gateways<'a>(out: &Outgoing, located: &'a Located) -> BTreeSet<&'a Gat
 impl Planned {
     /// The mailbox entry.
     pub(crate) fn item(&self, outgoing: &[Outgoing]) -> MailboxItem {
-        let Outgoing { message, origin, audience } = outgoing[self.index].clone();
+        let Outgoing { message, origin, audience, previous } = outgoing[self.index].clone();
         match audience {
             Audience::Members(_) => {
                 MailboxItem::Deliver(Delivery { message, origin, recipients: self.recipients.clone() })
             }
-            Audience::Room => MailboxItem::DeliverRoom(RoomDelivery { message, origin }),
+            Audience::Room => MailboxItem::DeliverRoom(RoomDelivery { message, previous, origin }),
         }
     }
 }

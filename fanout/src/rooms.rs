@@ -7,7 +7,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
-use roost_storage::{ChatId, GatewayId, MailboxItem, Message, Registration, Sequence, StorageError, UserId};
+use roost_storage::{ChatId, GatewayId, MailboxItem, Message, Registration, StorageError, UserId};
 
 use crate::context::Context;
 use crate::locate::locate;
@@ -53,13 +53,8 @@ pub(crate) async fn ring_refusing(
     Ok(())
 }
 
-/// Lets the gateways of `users` follow the room for them, after the change at `since`.
-pub(crate) async fn enter(
-    context: &Context,
-    chat: &ChatId,
-    since: Sequence,
-    users: BTreeSet<UserId>,
-) -> Result<(), StorageError> {
+/// Lets the gateways of `users` follow the room for them.
+pub(crate) async fn enter(context: &Context, chat: &ChatId, users: BTreeSet<UserId>) -> Result<(), StorageError> {
     if users.is_empty() {
         return Ok(());
     }
@@ -80,7 +75,7 @@ pub(crate) async fn enter(
     follows.buffer_unordered(context.config.concurrency_max.max(1)).try_collect::<()>().await?;
     let items = entering.into_iter().map(|(gateway, users)| {
         let users: Vec<_> = users.into_iter().collect();
-        let item = |users: &[UserId]| MailboxItem::EnterRoom { chat: chat.clone(), since, users: users.to_vec() };
+        let item = |users: &[UserId]| MailboxItem::EnterRoom { chat: chat.clone(), users: users.to_vec() };
         (gateway, users.chunks(USERS_MAX).map(item).collect())
     });
     put_until_taken(context, items.collect()).await?;

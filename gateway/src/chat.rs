@@ -169,8 +169,15 @@ impl Conversation {
     /// Ends the channel of a chat that the user is no longer a member of. They may have been added again since; then it
     /// stays.
     pub(crate) async fn close_chat(&mut self, chat: &ChatId) -> Result<(), Close> {
+        let removals = self.node.hub.removals(&self.link.user);
         match self.node.storage.chats.membership(chat, &self.link.user).await {
-            Ok(Membership::Member) => return Ok(()),
+            // It may have become a room while nobody found this node.
+            Ok(Membership::Member) => {
+                return match self.enter_room_mode(chat, removals).await {
+                    Err(JoinFailure::GatewayLost) => Err(Close::Restart),
+                    Ok(()) | Err(_) => Ok(()),
+                };
+            }
             Ok(Membership::NotMember | Membership::NoSuchChat) => {}
             Err(error) => warn!(%error, "membership unknown, ending the channel"),
         }
@@ -287,6 +294,11 @@ impl Conversation {
     /// The frames of one live notification.
     pub(crate) fn notification_frames(&self, message: &Message) -> Vec<ServerFrame> {
         Encoded::new(message).notification(self.link.serializer, &self.link.user, self.spellings)
+    }
+
+    /// Whether the notification topic is joined.
+    pub(crate) fn is_notified(&self) -> bool {
+        !self.spellings.is_empty()
     }
 
     /// Whether the channel that a replay may have been pushing on is gone: the client drops what comes for it.

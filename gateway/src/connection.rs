@@ -277,6 +277,8 @@ impl Connection {
                     let frames = self.conversation.notification_frames(obligation.message());
                     self.say_notice(frames, Token::Live(obligation, Kind::Notification))?;
                 }
+                // The topic may have been left meanwhile.
+                Turn::Notice(Notice::Replay) if !self.conversation.is_notified() => {}
                 Turn::Notice(Notice::Replay) => self.replay.start(&self.node, &self.link),
                 Turn::Nothing => break,
             }

@@ -43,10 +43,12 @@ pub(crate) async fn store(storage: &Storage, mut partings: Vec<Parting>, metrics
     if partings.is_empty() {
         return;
     }
-    let unloaded = partings.iter().filter(|parting| !parting.progress.is_loaded());
+    // Where something is missing another gateway may know better.
+    let needs_loading = |parting: &Parting| !parting.progress.is_loaded() || parting.progress.missing().is_some();
+    let unloaded = partings.iter().filter(|parting| needs_loading(parting));
     let loaded = load(storage, unloaded.map(|parting| parting.user.clone()).collect()).await;
     let rows = partings.iter_mut().filter_map(|Parting { user, chat, progress }| {
-        if let Some(cursors) = loaded.get(user).filter(|_| !progress.is_loaded()) {
+        if let Some(cursors) = loaded.get(user) {
             progress.load(cursors.iter().find(|(other, _)| other == chat).map(|(_, cursor)| *cursor));
         }
         Some((user.clone(), chat.clone(), progress.take_cursor()?))

@@ -1,14 +1,14 @@
 //! What this gateway has told the registry it wants to hear of: the signals of chats whose room someone here is in, and
 //! the messages of chats in room mode that concern someone here.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::hash::{BuildHasher, RandomState};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use roost_storage::{ChatId, GatewayId, MailboxItem, Put, Refusal, Registration, Storage, StorageError, UserId};
-use std::collections::HashMap;
-use std::time::Duration;
 use tokio::sync::MutexGuard;
+use tokio::time::Instant;
 use tracing::warn;
 
 use crate::hub::Hub;
@@ -16,6 +16,8 @@ use crate::retry::retry;
 
 /// Chats are followed one at a time within one of these, so that the last word matches the hub.
 const TURNS: usize = 64;
+/// How long an unfollow is remembered: longer than anything of fanout is under way.
+const UNFOLLOWED_KEPT: Duration = Duration::from_secs(600);
 /// How long to wait for room in another gateway's mailbox.
 const RING_AGAIN: Duration = Duration::from_millis(50);
 
@@ -28,12 +30,22 @@ pub(crate) struct Following {
     hasher: RandomState,
     /// Rooms that the registry knows this gateway follows.
     rooms: Mutex<HashSet<ChatId>>,
+    /// When rooms were unfollowed, for a while: fanout may have said otherwise just before.
+    unfollowed: Mutex<HashMap<ChatId, Instant>>,
 }
 
 impl Following {
     pub(crate) fn new(gateway: GatewayId, storage: Storage, hub: Arc<Hub>) -> Self {
         let turns = (0..TURNS).map(|_| tokio::sync::Mutex::default()).collect();
-        Self { gateway, storage, hub, turns, hasher: RandomState::new(), rooms: Mutex::default() }
+        Self {
+            gateway,
+            storage,
+            hub,
+            turns,
+            hasher: RandomState::new(),
+            rooms: Mutex::default(),
+            unfollowed: Mutex::default(),
+        }
     }
 
     async fn turn(&self, chat: &ChatId) -> MutexGuard<'_, ()> {
@@ -61,6 +73,7 @@ impl Following {
             return Ok(Registration::Done);
         }
         if !follow {
+            self.note_unfollowed(chat);
             self.storage.sessions.unfollow(&self.gateway, chat).await?;
             rooms().remove(chat);
             return Ok(Registration::Done);
@@ -77,10 +90,36 @@ impl Following {
         let _ = retry("follow a room", || self.room(chat)).await;
     }
 
-    /// The registry was told by another that this gateway follows the room: that is so, or is taken back.
+    fn note_unfollowed(&self, chat: &ChatId) {
+        let mut unfollowed = self.unfollowed.lock().unwrap_or_else(PoisonError::into_inner);
+        let now = Instant::now();
+        unfollowed.retain(|_, at| now - *at < UNFOLLOWED_KEPT);
+        unfollowed.insert(chat.clone(), now);
+    }
+
+    /// The registry was told by fanout that this gateway follows the room: that is so, or is taken back. It is said again,
+    /// since an unfollow of before may have come after it. Then messages are missing, and are read from history.
     pub(crate) async fn room_followed_by_fanout(&self, chat: &ChatId) {
-        self.rooms.lock().unwrap_or_else(PoisonError::into_inner).insert(chat.clone());
+        let known = self.rooms.lock().unwrap_or_else(PoisonError::into_inner).remove(chat);
+        if !self.hub.is_followed(chat) {
+            self.rooms.lock().unwrap_or_else(PoisonError::into_inner).insert(chat.clone());
+        }
         self.room_at_last(chat).await;
+        let unfollowed = self.unfollowed.lock().unwrap_or_else(PoisonError::into_inner).remove(chat).is_some();
+        if unfollowed && !known {
+            self.hub.ring_room(chat);
+        }
+    }
+
+    /// The lease may have run out for a while: fanout found no such gateway then.
+    pub(crate) async fn after_a_lapse(&self) {
+        self.rooms.lock().unwrap_or_else(PoisonError::into_inner).clear();
+        for chat in self.hub.followed() {
+            if let Err(error) = self.room(&chat).await {
+                // Whoever reads the room's history next follows it first.
+                warn!(%error, "a room not followed again");
+            }
+        }
     }
 
     /// Rings every other gateway where one of these users has the notification topic: what is pending, or where they are,

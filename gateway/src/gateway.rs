@@ -248,11 +248,13 @@ async fn keep_lease(node: Arc<Node>) {
     loop {
         tokio::time::sleep(if is_failing { RENEW_AGAIN.min(ttl / 3) } else { ttl / 3 }).await;
         let asked = Instant::now();
-        match node.storage.sessions.renew_gateway(&node.id, ttl).await {
+        let (renewal, is_late) = renew(&node, held_until - ttl / 4).await;
+        match renewal {
             Ok(Renewal::Kept) => {
-                if asked > held_until {
-                    // While it had run out, nobody here was found: what was stored then was not rung for.
+                if is_late {
                     warn!("lease renewed late, reading everyone's pending again");
+                    node.following.after_a_lapse().await;
+                    node.hub.miss_in_all_rooms();
                     node.hub.ring_all();
                 }
                 is_failing = false;
@@ -275,6 +277,19 @@ async fn keep_lease(node: Arc<Node>) {
     node.draining.store(true, Ordering::Relaxed);
     // The process ends with this: those who take it get their close code first.
     let _ = tokio::time::timeout(CLOSE_WAIT, until_closed(&node)).await;
+}
+
+/// Renews the lease, and says whether it may have run out by then: it had not been renewed at `soon_over`. While it had run
+/// out nobody here was found: what was stored then was not rung for, and messages of rooms did not come.
+async fn renew(node: &Node, soon_over: Instant) -> (Result<Renewal, StorageError>, bool) {
+    let renewal = node.storage.sessions.renew_gateway(&node.id, node.config.lease_ttl);
+    tokio::pin!(renewal);
+    tokio::select! {
+        biased;
+        () = tokio::time::sleep_until(soon_over) => {}
+        renewal = &mut renewal => return (renewal, false),
+    }
+    (renewal.await, true)
 }
 
 /// Asks every connection to close with 1012, and completes when none is left.

@@ -41,6 +41,8 @@ const SHARDS: usize = 64;
 #[derive(Default)]
 struct Presence {
     connections: Vec<Attached>,
+    /// How often the user was told to be no member of some chat any more.
+    removals: u64,
     /// Hand-backs under way: rows that must be stored before any replay of this user's pending.
     handing_back: usize,
     /// The rooms they are of, or were, and how far they have got.
@@ -309,21 +311,25 @@ impl Hub {
         }
     }
 
-    /// Rings for every user and every room of this node.
+    /// Rings for every user of this node, and has each connection ask whether its user is still a member of what it has
+    /// joined.
     pub(crate) fn ring_all(&self) {
         for shard in &self.shards {
-            let mut shard = shard.lock().unwrap_or_else(PoisonError::into_inner);
-            for presence in shard.values_mut() {
-                presence.rooms.values_mut().for_each(Progress::miss_from_now);
+            let shard = shard.lock().unwrap_or_else(PoisonError::into_inner);
+            for presence in shard.values() {
                 presence.replay();
+                for Attached { link, chats, .. } in &presence.connections {
+                    chats.iter().for_each(|chat| link.send(Outgoing::CloseChat(chat.clone())));
+                }
             }
         }
     }
 
     /// `user` is no longer a member of `chat`: each connection ends the channel, behind what was queued before.
     pub(crate) fn close_chat(&self, user: &UserId, chat: &ChatId) {
-        let shard = self.shard(user);
-        let Some(presence) = shard.get(user) else { return };
+        let mut shard = self.shard(user);
+        let Some(presence) = shard.get_mut(user) else { return };
+        presence.removals += 1;
         for attached in presence.connections.iter().filter(|attached| attached.has_joined(chat)) {
             attached.link.send(Outgoing::CloseChat(chat.clone()));
         }

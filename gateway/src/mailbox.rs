@@ -6,7 +6,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use roost_storage::{
-    ChatId, Delivery, GatewayId, MailboxItem, MailboxPosition, RoomDelivery, Sequence, Storage, StorageError, UserId,
+    ChatId, Delivery, Direction, GatewayId, MailboxItem, MailboxPosition, RoomDelivery, Sequence, Storage,
+    StorageError, UserId,
 };
 use tokio::sync::Notify;
 use tracing::warn;
@@ -15,6 +16,7 @@ use crate::following::Following;
 use crate::handback::Handback;
 use crate::hub::{Delivered, Encoded, Entry, Hub, Left, Shown};
 use crate::metrics::Metrics;
+use crate::retry::retry;
 
 const READ_MAX: usize = 256;
 const READ_WAIT: Duration = Duration::from_secs(5);
@@ -174,7 +176,7 @@ impl Reader {
             MailboxItem::DeliverRoom(delivery) => self.deliver_to_room(delivery),
             MailboxItem::Ring { user } => self.hub.ring(&user),
             MailboxItem::RingRoom { chat } => self.hub.ring_room(&chat),
-            MailboxItem::EnterRoom { chat, since, users } => self.enter_room(&chat, since, &users).await,
+            MailboxItem::EnterRoom { chat, users } => self.enter_room(&chat, &users).await,
             MailboxItem::CloseChat { chat, user } => {
                 self.hub.close_chat(&user, &chat);
                 if self.hub.leave_room_mode(&user, &chat) {
@@ -203,10 +205,10 @@ impl Reader {
     }
 
     fn deliver_to_room(&self, delivery: RoomDelivery) {
-        let RoomDelivery { message, origin } = delivery;
+        let RoomDelivery { message, previous, origin } = delivery;
         let entry = Entry::of_room(message, self.handback.clone());
         let frames = Encoded::new(&entry.message);
-        self.hub.deliver_to_room(&entry, &frames, |shown| match shown {
+        self.hub.deliver_to_room(&entry, previous, &frames, |shown| match shown {
             Shown::Room => self.metrics.delivered_room.inc(),
             Shown::Notification => self.metrics.delivered_notification.inc(),
             Shown::Not => {}
@@ -216,12 +218,18 @@ impl Reader {
 
     /// Fanout has said for this gateway that it follows the room; from here on the gateway says so itself, or takes it
     /// back.
-    async fn enter_room(&self, chat: &ChatId, since: Sequence, users: &[UserId]) {
+    async fn enter_room(&self, chat: &ChatId, users: &[UserId]) {
         for user in users {
-            self.hub.enter_room_mode(user, chat);
-            self.hub.room_comes_after(user, chat, since);
+            // A removal after this comes behind it.
+            self.hub.enter_room_mode(user, chat, self.hub.removals(user));
         }
         self.following.room_followed_by_fanout(chat).await;
+        let rings: Vec<u64> = users.iter().map(|user| self.hub.rings(user, chat)).collect();
+        let last = retry("read history", || self.storage.history.range(chat, None, Direction::Backward, 1)).await;
+        let last = last.last().map_or(Sequence(0), |message| message.sequence);
+        for (user, rings) in users.iter().zip(rings) {
+            self.hub.room_comes_after(user, chat, last, rings);
+        }
         users.iter().for_each(|user| self.hub.ring(user));
     }
 }

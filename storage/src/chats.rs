@@ -53,7 +53,7 @@ pub struct Span {
 
 impl Span {
     /// How many are kept of one chat, or of one member of it.
-    pub const MAX: usize = 16;
+    pub const MAX: usize = 256;
 
     /// Whether the last of some spans lasts.
     pub fn is_open(spans: &[Span]) -> bool {

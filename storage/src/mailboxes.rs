@@ -29,8 +29,6 @@ pub enum MailboxItem {
     EnterRoom {
         /// The chat.
         chat: ChatId,
-        /// The change that made it so: every message after it comes behind this.
-        since: Sequence,
         /// Who was found here.
         users: Vec<UserId>,
     },
@@ -74,6 +72,9 @@ pub struct Delivery {
 pub struct RoomDelivery {
     /// The message.
     pub message: Message,
+    /// The room's message before it: a gateway that has not had it reads history. None when there is none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub previous: Option<Sequence>,
     /// The connection that sent it, which does not get it back.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub origin: Option<ConnectionId>,

@@ -1,6 +1,6 @@
 //! Each routing rule on its own.
 
-use roost_storage::{DeviceId, Sequence};
+use roost_storage::DeviceId;
 
 use super::*;
 
@@ -49,7 +49,7 @@ fn located(users: &[(&str, &[&str])]) -> Located {
 fn message(number: u64, sender: &str, origin: Option<ConnectionId>, members: &[&str]) -> Outgoing {
     let message = Message { chat: chat(), sequence: Sequence(number), sender: user(sender), content: "hey".into() };
     let members = Arc::new(members.iter().map(|name| user(name)).collect());
-    Outgoing { message, origin, audience: Audience::Members(members) }
+    Outgoing { message, origin, audience: Audience::Members(members), previous: None }
 }
 
 /// The plan as text: `gateway: index=recipient,recipient`, then the unreachable.

@@ -21,19 +21,23 @@ impl Conversation {
 
     /// Where the chat is in room mode its messages come from here on. Whoever is enrolled is told by fanout, and so is
     /// everyone when a chat becomes a room later.
-    async fn enter_room_mode(&mut self, chat: &ChatId) -> Result<(), JoinFailure> {
+    pub(super) async fn enter_room_mode(&mut self, chat: &ChatId, removals: u64) -> Result<(), JoinFailure> {
         if !Span::is_open(&self.node.storage.chats.room_spans(chat).await?) {
             return Ok(());
         }
-        self.node.hub.enter_room_mode(&self.link.user, chat);
+        if !self.node.hub.enter_room_mode(&self.link.user, chat, removals) {
+            // They may have been removed meanwhile: the client asks again.
+            return Err(JoinFailure::Unavailable);
+        }
         match self.node.following.room(chat).await? {
             Registration::Done => {}
             Registration::GatewayLost => return Err(JoinFailure::GatewayLost),
         }
+        let rings = self.node.hub.rings(&self.link.user, chat);
         // What is in history by now was said before this join is answered.
         let last = self.node.storage.history.range(chat, None, Direction::Backward, 1).await?;
         let last = last.last().map_or(Sequence(0), |message| message.sequence);
-        self.node.hub.room_comes_after(&self.link.user, chat, last);
+        self.node.hub.room_comes_after(&self.link.user, chat, last, rings);
         self.node.hub.ring(&self.link.user);
         // Where they are only notified they are notified no more.
         self.node.following.ring_elsewhere(vec![self.link.user.clone()]).await;
@@ -41,8 +45,9 @@ impl Conversation {
     }
 
     async fn admit(&mut self, chat: &ChatId) -> Result<(), JoinFailure> {
+        let removals = self.node.hub.removals(&self.link.user);
         match self.node.storage.chats.membership(chat, &self.link.user).await? {
-            Membership::Member => self.enter_room_mode(chat).await,
+            Membership::Member => self.enter_room_mode(chat, removals).await,
             Membership::NotMember | Membership::NoSuchChat if self.node.chats.open_join => self.enrol(chat).await,
             Membership::NotMember if !self.node.chats.hide_existence => Err(JoinFailure::Refused(reason::UNAUTHORIZED)),
             Membership::NotMember | Membership::NoSuchChat => Err(JoinFailure::Refused(reason::CHAT_NOT_FOUND)),

@@ -90,6 +90,25 @@ impl Progress {
         }
     }
 
+    /// A live message is about to be handled whose room had `previous` before it. When that has not come it is missing,
+    /// with all since the last that has: returns true then.
+    pub(crate) fn follows(&mut self, sequence: Sequence, previous: Option<Sequence>) -> bool {
+        let last = self.last();
+        let Some(previous) = previous.filter(|previous| *previous > last && sequence > last) else { return false };
+        match &mut self.missing {
+            // With an open end it is among what is read, to there at least.
+            Some(missing) if missing.through.is_none() => {
+                missing.skipped = missing.skipped.max(previous);
+                return false;
+            }
+            Some(missing) => missing.through = Some(previous),
+            None => self.missing = Some(Missing::closed(last, previous)),
+        }
+        self.through = self.through.max(previous);
+        self.rings += 1;
+        true
+    }
+
     /// A live message has come. True when it is to be pushed: then [`Progress::settle`] or [`Progress::give_up`] follows.
     /// Otherwise it is known already, or is read from history.
     pub(crate) fn admit(&mut self, sequence: Sequence, is_in_room: bool) -> bool {
@@ -207,17 +226,34 @@ impl Progress {
         }
     }
 
-    /// Whoever reads has found the end of history, at `sequence`, and what was read is not confirmed yet.
-    pub(crate) fn ending(&mut self, sequence: Sequence) {
-        if let Some(missing) = &mut self.missing {
+    /// Whoever reads has found the end of history, at `sequence`, and what was read is not confirmed yet. It is not the
+    /// end any more when there was a ring since `rings`, or a message that was not pushed.
+    pub(crate) fn ending(&mut self, sequence: Sequence, rings: u64) {
+        if let Some(missing) = &mut self.missing
+            && missing.skipped <= sequence
+            && rings == self.rings
+        {
             missing.end = missing.end.max(Some(sequence));
         }
     }
 
-    /// Every message after `sequence` comes live.
-    pub(crate) fn comes_after(&mut self, sequence: Sequence) {
-        if let Some(Missing { after, through: None, skipped, .. }) = self.missing {
-            self.end_missing(sequence.max(after).max(skipped));
+    /// Every message after `sequence` comes live, unless there was a ring since `rings`.
+    pub(crate) fn comes_after(&mut self, sequence: Sequence, rings: u64) {
+        if let Some(Missing { after, through: None, skipped, .. }) = self.missing
+            && rings == self.rings
+            && after <= sequence
+        {
+            self.end_missing(sequence.max(skipped));
+        }
+    }
+
+    /// What is missing turned out to be nothing the user was to have, unless there was a ring since `rings`.
+    pub(crate) fn nothing_is_missing(&mut self, rings: u64) {
+        if let Some(Missing { after, through, skipped, .. }) = self.missing
+            && rings == self.rings
+        {
+            self.through = self.through.max(through.unwrap_or(after)).max(skipped);
+            self.missing = None;
         }
     }
 

@@ -28,15 +28,16 @@ impl RoomUsers {
         self.lock().entry(chat.clone()).or_default().insert(user.clone());
     }
 
-    /// True when this was the room's last user here.
-    fn remove(&self, chat: &ChatId, user: &UserId) -> bool {
+    /// Whether the user was of the room, and was its last user here.
+    fn remove(&self, chat: &ChatId, user: &UserId) -> (bool, bool) {
         let mut rooms = self.lock();
-        let Some(users) = rooms.get_mut(chat) else { return false };
-        let last = users.remove(user) && users.is_empty();
+        let Some(users) = rooms.get_mut(chat) else { return (false, false) };
+        let was_of_room = users.remove(user);
+        let last = was_of_room && users.is_empty();
         if last {
             rooms.remove(chat);
         }
-        last
+        (was_of_room, last)
     }
 
     fn of(&self, chat: &ChatId) -> Vec<UserId> {
@@ -85,18 +86,29 @@ pub(crate) enum Shown {
 }
 
 impl Hub {
-    /// `user` is of the room: its messages come for them from now on, and everything after their cursor is read. Does
-    /// nothing when no connection of theirs wants it. The room has to be followed then, and after that history be read.
-    pub(crate) fn enter_room_mode(&self, user: &UserId, chat: &ChatId) {
-        let mut shard = self.shard(user);
-        let Some(presence) = shard.get_mut(user).filter(|presence| presence.wants(chat)) else { return };
-        presence.rooms.entry(chat.clone()).or_insert_with(Progress::new);
-        self.room_users.add(chat, user);
+    /// To be told to [`Hub::enter_room_mode`] by whoever asks from now on of what the user is a member.
+    pub(crate) fn removals(&self, user: &UserId) -> u64 {
+        self.shard(user).get(user).map_or(0, |presence| presence.removals)
     }
 
-    /// Every message of the room after `sequence` comes live: only those before it are read from history.
-    pub(crate) fn room_comes_after(&self, user: &UserId, chat: &ChatId, sequence: Sequence) {
-        self.change_progress(user, chat, |progress| progress.comes_after(sequence));
+    /// `user` is of the room: its messages come for them from now on, and everything after their cursor is read. Does
+    /// nothing when no connection of theirs wants it. The room has to be followed then, and after that history be read.
+    /// False when the user was removed from some chat since `removals`: then what was asked before may not hold.
+    pub(crate) fn enter_room_mode(&self, user: &UserId, chat: &ChatId, removals: u64) -> bool {
+        let mut shard = self.shard(user);
+        let Some(presence) = shard.get_mut(user).filter(|presence| presence.wants(chat)) else { return true };
+        if presence.removals != removals {
+            return false;
+        }
+        presence.rooms.entry(chat.clone()).or_insert_with(Progress::new);
+        self.room_users.add(chat, user);
+        true
+    }
+
+    /// Every message of the room after `sequence` comes live, unless it was rung since `rings`: only those before it are
+    /// read from history.
+    pub(crate) fn room_comes_after(&self, user: &UserId, chat: &ChatId, sequence: Sequence, rings: u64) {
+        self.change_progress(user, chat, |progress| progress.comes_after(sequence, rings));
     }
 
     /// `user` was of the room: what is left of it is read, and nothing new comes.
@@ -111,9 +123,9 @@ impl Hub {
     /// followed any more.
     pub(crate) fn leave_room_mode(&self, user: &UserId, chat: &ChatId) -> bool {
         let mut shard = self.shard(user);
-        let last = self.room_users.remove(chat, user);
+        let (was_of_room, last) = self.room_users.remove(chat, user);
         // From now on nothing says when there is more.
-        if let Some(progress) = shard.get_mut(user).and_then(|presence| presence.rooms.get_mut(chat)) {
+        if was_of_room && let Some(progress) = shard.get_mut(user).and_then(|presence| presence.rooms.get_mut(chat)) {
             progress.miss_from_now();
         }
         last
@@ -134,7 +146,7 @@ impl Hub {
         let mut partings = Partings::default();
         let unwanted: Vec<ChatId> = presence.rooms.keys().filter(|chat| !presence.wants(chat)).cloned().collect();
         for chat in unwanted {
-            if self.room_users.remove(&chat, user) {
+            if self.room_users.remove(&chat, user).1 {
                 partings.unfollow.push(chat.clone());
             }
             let progress = presence.rooms.remove(&chat).expect("it was among the keys");
@@ -144,15 +156,26 @@ impl Hub {
     }
 
     /// Gives a room's message to everyone here who is of it. Calls `shown` for each.
-    pub(crate) fn deliver_to_room(&self, entry: &Arc<Entry>, frames: &Encoded, mut shown: impl FnMut(Shown)) {
+    pub(crate) fn deliver_to_room(
+        &self,
+        entry: &Arc<Entry>,
+        previous: Option<Sequence>,
+        frames: &Encoded,
+        mut shown: impl FnMut(Shown),
+    ) {
         for user in self.room_users.of(&entry.message.chat) {
-            shown(self.show(&user, entry, frames));
+            shown(self.show(&user, entry, previous, frames));
         }
     }
 
-    fn show(&self, user: &UserId, entry: &Arc<Entry>, frames: &Encoded) -> Shown {
+    fn show(&self, user: &UserId, entry: &Arc<Entry>, previous: Option<Sequence>, frames: &Encoded) -> Shown {
         let (chat, sequence) = (&entry.message.chat, entry.message.sequence);
         let mut shard = self.shard(user);
+        if let Some(presence) = shard.get_mut(user)
+            && presence.rooms.get_mut(chat).is_some_and(|progress| progress.follows(sequence, previous))
+        {
+            presence.replay();
+        }
         let Some(Presence { connections, rooms, elsewhere, .. }) = shard.get_mut(user) else { return Shown::Not };
         let Some(progress) = rooms.get_mut(chat) else { return Shown::Not };
         if *user == entry.message.sender {
@@ -244,9 +267,9 @@ impl Hub {
         shard.get(user).and_then(|presence| presence.rooms.get(chat)).map_or(0, Progress::rings)
     }
 
-    /// Whoever reads the room's history has come to its end, which was at `sequence`.
-    pub(crate) fn ending(&self, user: &UserId, chat: &ChatId, sequence: Sequence) {
-        self.change_progress(user, chat, |progress| progress.ending(sequence));
+    /// Whoever reads the room's history has come to its end, which was at `sequence`, after `rings`.
+    pub(crate) fn ending(&self, user: &UserId, chat: &ChatId, sequence: Sequence, rings: u64) {
+        self.change_progress(user, chat, |progress| progress.ending(sequence, rings));
     }
 
     /// The user has confirmed the room's history from one place through another.
@@ -263,6 +286,25 @@ impl Hub {
         if presence.rooms.get(chat).is_some_and(|progress| progress.missing().is_some()) {
             presence.replay();
         }
+    }
+
+    /// Nothing of what is missing was said while the chat was a room and the user a member, unless it was rung since
+    /// `rings`.
+    pub(crate) fn nothing_is_missing(&self, user: &UserId, chat: &ChatId, rings: u64) {
+        self.change_progress(user, chat, |progress| progress.nothing_is_missing(rings));
+    }
+
+    /// Some messages of any room may not come: everyone of one is missing what is after the last.
+    pub(crate) fn miss_in_all_rooms(&self) {
+        for shard in &self.shards {
+            let mut shard = shard.lock().unwrap_or_else(PoisonError::into_inner);
+            shard.values_mut().flat_map(|presence| presence.rooms.values_mut()).for_each(Progress::miss_from_now);
+        }
+    }
+
+    /// Every room that anyone here is of.
+    pub(crate) fn followed(&self) -> Vec<ChatId> {
+        self.room_users.lock().keys().cloned().collect()
     }
 
     fn change_progress(&self, user: &UserId, chat: &ChatId, change: impl FnOnce(&mut Progress)) {

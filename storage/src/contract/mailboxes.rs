@@ -5,8 +5,7 @@ use std::time::Duration;
 
 use super::{LONG, MAILBOX_ENTRIES_MAX, MOMENT, SOON, connection_of, message_at, new_chat, new_device, new_user};
 use crate::{
-    Delivery, GatewayId, MailboxEntry, MailboxItem, MailboxPosition, Mailboxes, Put, Refusal, RoomDelivery, Sequence,
-    Storage,
+    Delivery, GatewayId, MailboxEntry, MailboxItem, MailboxPosition, Mailboxes, Put, Refusal, RoomDelivery, Storage,
 };
 
 fn ring() -> MailboxItem {
@@ -19,7 +18,7 @@ fn delivery() -> MailboxItem {
 }
 
 fn room_delivery() -> MailboxItem {
-    MailboxItem::DeliverRoom(RoomDelivery { message: message_at(&new_chat(), 1), origin: None })
+    MailboxItem::DeliverRoom(RoomDelivery { previous: None, message: message_at(&new_chat(), 1), origin: None })
 }
 
 async fn opened(mailboxes: &dyn Mailboxes) -> GatewayId {
@@ -67,11 +66,11 @@ pub async fn every_kind_of_item_comes_back(storage: Storage) {
     let all = [
         MailboxItem::Deliver(Delivery { message: message.clone(), origin: origin.clone(), recipients }),
         delivery(),
-        MailboxItem::DeliverRoom(RoomDelivery { message, origin }),
+        MailboxItem::DeliverRoom(RoomDelivery { previous: None, message, origin }),
         room_delivery(),
         MailboxItem::RingRoom { chat: new_chat() },
-        MailboxItem::EnterRoom { chat: new_chat(), since: Sequence(7), users: vec![new_user(), new_user()] },
-        MailboxItem::EnterRoom { chat: new_chat(), since: Sequence(7), users: Vec::new() },
+        MailboxItem::EnterRoom { chat: new_chat(), users: vec![new_user(), new_user()] },
+        MailboxItem::EnterRoom { chat: new_chat(), users: Vec::new() },
         ring(),
         MailboxItem::CloseChat { chat: new_chat(), user: new_user() },
         MailboxItem::Disconnect { user: new_user(), device: Some(new_device()) },
@@ -296,7 +295,7 @@ pub async fn a_full_mailbox_takes_rings_and_entries_of_rooms(storage: Storage) {
     let (mailboxes, gateway) = (&*storage.mailboxes, opened(&*storage.mailboxes).await);
     fill(mailboxes, &gateway).await;
     let ringing = MailboxItem::RingRoom { chat: new_chat() };
-    let entering = MailboxItem::EnterRoom { chat: new_chat(), since: Sequence(7), users: vec![new_user()] };
+    let entering = MailboxItem::EnterRoom { chat: new_chat(), users: vec![new_user()] };
     assert_eq!(put(mailboxes, &gateway, &[ringing.clone(), entering.clone()]).await, Put::Accepted);
     assert_eq!(items(mailboxes, &gateway).await[..].last_chunk(), Some(&[ringing, entering]));
 }

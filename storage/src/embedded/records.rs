@@ -154,13 +154,13 @@ mod tests {
             }),
         );
         sample(
-            r#"{"deliver_room":{"message":{"chat":"c1","sequence":1700000000000001,"sender":"u1","content":"a\u0000😀"}}}"#,
-            MailboxItem::DeliverRoom(RoomDelivery { message: message(), origin: None }),
+            r#"{"deliver_room":{"message":{"chat":"c1","sequence":1700000000000001,"sender":"u1","content":"a\u0000😀"},"previous":7}}"#,
+            MailboxItem::DeliverRoom(RoomDelivery { message: message(), previous: Some(Sequence(7)), origin: None }),
         );
         sample(r#"{"ring_room":{"chat":"c1"}}"#, MailboxItem::RingRoom { chat: chat.clone() });
         sample(
-            r#"{"enter_room":{"chat":"c1","since":9,"users":["u2"]}}"#,
-            MailboxItem::EnterRoom { chat: chat.clone(), since: Sequence(9), users: vec![reader.clone()] },
+            r#"{"enter_room":{"chat":"c1","users":["u2"]}}"#,
+            MailboxItem::EnterRoom { chat: chat.clone(), users: vec![reader.clone()] },
         );
         sample(r#"{"ring":{"user":"u2"}}"#, MailboxItem::Ring { user: reader.clone() });
         sample(r#"{"close_chat":{"chat":"c1","user":"u2"}}"#, MailboxItem::CloseChat { chat, user: reader.clone() });

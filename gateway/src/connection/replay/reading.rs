@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
+use futures_util::{StreamExt as _, stream};
 use roost_storage::{ChatId, Direction, Message, PendingKey, RoomMember, Sequence, Session, Span};
 use tokio::time::Instant;
 
@@ -16,6 +17,8 @@ use crate::retry::retry;
 const PAGE: usize = 64;
 /// Rooms of a user in one read.
 const ROOMS_PAGE: usize = 500;
+/// Rooms of a user followed at once.
+const FOLLOWS_AT_ONCE: usize = 16;
 /// How long to wait for the same user's closing connection on another gateway, whose rows come first.
 const CLOSING_WAIT: Duration = Duration::from_secs(5);
 /// How often to look whether it is still there.
@@ -110,7 +113,7 @@ async fn read_room(node: &Node, link: &Link, mut plan: Plan) -> Page {
         let segment = plan.segments.pop_front().expect("the caller has looked");
         finishes = segment.completes.map(|completes| Finish { through: completes.unwrap_or(through), rings });
         if segment.completes == Some(None) {
-            node.hub.ending(&link.user, &chat, through);
+            node.hub.ending(&link.user, &chat, through, rings);
         }
     }
     messages.retain(|message| message.sender != link.user);
@@ -138,7 +141,7 @@ async fn plan(node: &Arc<Node>, link: &Link) -> Plan {
         let member = members.get(&chat).map_or(&[][..], Vec::as_slice);
         let parts = segments(&chat, &room, member, after, through, oldest);
         if parts.is_empty() {
-            node.hub.finish(user, &chat, (after, through.unwrap_or(after)), rings);
+            node.hub.nothing_is_missing(user, &chat, rings);
         }
         found.extend(parts);
     }
@@ -147,6 +150,28 @@ async fn plan(node: &Arc<Node>, link: &Link) -> Plan {
 
 /// Makes the user's rooms come here from now on, and returns when the user was a member of each.
 async fn enter_rooms(node: &Arc<Node>, link: &Link) -> BTreeMap<ChatId, Vec<Span>> {
+    loop {
+        let removals = node.hub.removals(&link.user);
+        let rooms = read_rooms(node, link).await;
+        let mut holds = true;
+        for (chat, spans) in &rooms {
+            if Span::is_open(spans) {
+                holds &= node.hub.enter_room_mode(&link.user, chat, removals);
+            } else {
+                node.hub.leave_room_mode(&link.user, chat);
+                node.hub.read_former_room(&link.user, chat);
+            }
+        }
+        let chats: Vec<ChatId> = rooms.keys().cloned().collect();
+        let follows = stream::iter(chats).map(|chat| async move { node.following.room_at_last(&chat).await });
+        follows.buffer_unordered(FOLLOWS_AT_ONCE).collect::<()>().await;
+        if holds {
+            return rooms;
+        }
+    }
+}
+
+async fn read_rooms(node: &Node, link: &Link) -> BTreeMap<ChatId, Vec<Span>> {
     let mut rooms = BTreeMap::new();
     let mut after = None;
     loop {
@@ -154,15 +179,7 @@ async fn enter_rooms(node: &Arc<Node>, link: &Link) -> BTreeMap<ChatId, Vec<Span
         let page = retry("read rooms", || chats.rooms_of(&link.user, after.as_ref(), ROOMS_PAGE)).await;
         let is_last = page.len() < ROOMS_PAGE;
         after = page.last().map(|room| room.chat.clone());
-        for RoomMember { chat, spans } in page {
-            if Span::is_open(&spans) {
-                node.hub.enter_room_mode(&link.user, &chat);
-                node.following.room_at_last(&chat).await;
-            } else {
-                node.hub.read_former_room(&link.user, &chat);
-            }
-            rooms.insert(chat, spans);
-        }
+        rooms.extend(page.into_iter().map(|RoomMember { chat, spans }| (chat, spans)));
         if is_last {
             return rooms;
         }

@@ -83,7 +83,7 @@ fn who_is_notified_and_behind_reads_live_messages_from_history() {
 fn near_the_end_of_history_live_messages_are_pushed_behind_what_was_read() {
     let mut progress = Progress::new();
     progress.load(None);
-    progress.ending(at(19));
+    progress.ending(at(19), 0);
     assert!(!progress.admit(at(19), false), "it was read");
     assert!(progress.admit(at(20), false));
     let missing = progress.missing().unwrap();
@@ -93,7 +93,7 @@ fn near_the_end_of_history_live_messages_are_pushed_behind_what_was_read() {
 #[test]
 fn who_enters_the_room_at_a_known_place_reads_only_what_is_before_it() {
     let mut progress = Progress::new();
-    progress.comes_after(at(20));
+    progress.comes_after(at(20), 0);
     assert!(!progress.admit(at(20), true), "it is read from history");
     assert!(progress.admit(at(21), true));
     let missing = progress.missing().unwrap();
@@ -131,6 +131,8 @@ enum Step {
     ArriveElsewhere,
     /// Everything from now on comes live.
     Enter,
+    /// A message that does not come.
+    Silence,
     /// A message of which this gateway is only told that there is one.
     Refused,
     Confirm(usize),
@@ -150,6 +152,7 @@ fn step() -> impl Strategy<Value = Step> {
         1 => Just(Step::ArriveElsewhere),
         1 => Just(Step::Refused),
         1 => Just(Step::Enter),
+        1 => Just(Step::Silence),
         4 => (0..4_usize).prop_map(Step::Confirm),
         1 => (0..4_usize).prop_map(Step::GiveUp),
         3 => (1..4_usize).prop_map(Step::Read),
@@ -172,38 +175,47 @@ struct Model {
     newest: u64,
     confirmed: BTreeSet<u64>,
     own: BTreeSet<u64>,
+    /// Nothing has been heard of these yet.
+    silent: BTreeSet<u64>,
     live: VecDeque<u64>,
     reading: Option<Reading>,
 }
 
 impl Model {
     fn new() -> Self {
-        let (confirmed, own) = (BTreeSet::new(), BTreeSet::new());
-        Self { progress: Progress::new(), newest: 0, confirmed, own, live: VecDeque::new(), reading: None }
+        let (confirmed, own, silent) = (BTreeSet::new(), BTreeSet::new(), BTreeSet::new());
+        Self { progress: Progress::new(), newest: 0, confirmed, own, silent, live: VecDeque::new(), reading: None }
     }
 
     fn take(&mut self, step: Step) {
         match step {
             Step::Arrive { in_room } => {
-                self.newest += 1;
+                self.comes();
                 if self.progress.admit(at(self.newest), in_room) {
                     self.live.push_back(self.newest);
                 }
             }
             Step::ArriveOwn => {
-                self.newest += 1;
+                self.comes();
                 self.confirmed.insert(self.newest);
                 self.own.insert(self.newest);
                 self.progress.pass(at(self.newest));
             }
             Step::ArriveElsewhere => {
-                self.newest += 1;
+                self.comes();
                 self.progress.skip(at(self.newest));
             }
-            Step::Enter => self.progress.comes_after(at(self.newest)),
+            Step::Enter => {
+                self.progress.comes_after(at(self.newest), self.progress.rings());
+            }
             Step::Refused => {
                 self.newest += 1;
                 self.progress.miss_from_now();
+            }
+            // Nobody says so: the next message does.
+            Step::Silence => {
+                self.newest += 1;
+                self.silent.insert(self.newest);
             }
             Step::Confirm(index) if index < self.live.len() => {
                 let sequence = self.live.remove(index).unwrap();
@@ -229,12 +241,20 @@ impl Model {
         }
     }
 
+    /// The next message comes, and says which one was before it.
+    fn comes(&mut self) {
+        let previous = self.newest;
+        self.newest += 1;
+        self.progress.follows(at(self.newest), Some(at(previous)));
+        self.silent.clear();
+    }
+
     fn read(&mut self, count: u64) {
         let (None, Some(missing)) = (&self.reading, self.progress.missing()) else { return };
         let end = missing.through.map_or(self.newest, |through| through.0).max(missing.after.0);
         let to = (missing.after.0 + count).min(end);
         if to == end && missing.through.is_none() {
-            self.progress.ending(at(to));
+            self.progress.ending(at(to), self.progress.rings());
         }
         self.reading = Some(Reading { from: missing.after.0, to, rings: self.progress.rings(), is_end: to == end });
     }
@@ -253,7 +273,8 @@ impl Model {
         };
         for sequence in (1..=self.newest).filter(|sequence| !self.confirmed.contains(sequence)) {
             assert!(!is_claimed(sequence), "{sequence} is not confirmed, and {cursor:?} calls it so");
-            assert!(self.live.contains(&sequence) || is_missing(sequence), "{sequence} is forgotten");
+            let is_silent = self.silent.contains(&sequence);
+            assert!(is_silent || self.live.contains(&sequence) || is_missing(sequence), "{sequence} is forgotten");
         }
     }
 }
@@ -271,6 +292,7 @@ proptest! {
             model.check();
         }
         // Once everything is confirmed the cursor says so.
+        model.take(Step::ArriveOwn);
         while let Some(sequence) = model.live.front().copied() {
             model.confirmed.insert(sequence);
             model.take(Step::Confirm(0));
