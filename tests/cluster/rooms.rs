@@ -52,6 +52,40 @@ async fn room_over_two_gateways_costs_each_one_entry_and_who_was_away_catches_up
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn large_room_over_four_gateways_costs_four_entries_a_message() {
+    let cluster = options().set("chats.members_per_request_max", 2_000).start().await;
+    let fanout = cluster.fanout().await;
+    let mut gateways = Vec::new();
+    for _ in 0..4 {
+        gateways.push(cluster.gateway().await);
+    }
+    let names: Vec<String> = (0..2_000).map(|number| format!("member-{number:04}")).collect();
+    gateways[0].create_chat("c1", &names.iter().map(String::as_str).collect::<Vec<_>>()).await;
+    let mut clients = Vec::new();
+    for (name, gateway) in names.iter().take(80).zip(gateways.iter().cycle()) {
+        clients.push(visitor(gateway, name, ["c1"]).await);
+    }
+    for number in 0..20 {
+        clients[0].say("c1", &number.to_string(), &number.to_string()).await;
+    }
+    for client in &clients[1..] {
+        for number in 0..20 {
+            assert_eq!(client.expect("chat:c1", "receive_message").await["content"], number.to_string());
+        }
+    }
+    eventually("four entries for each of twenty messages are counted", async || {
+        (count(&fanout, "roost_fanout_deliveries_total{outcome=\"accepted\"}").await == 80.0).then_some(())
+    })
+    .await;
+    assert_eq!(count(&fanout, "roost_fanout_pending_total{cause=\"unreachable\"}").await, 0.0);
+    let away = listener(&gateways[3], "member-1999").await;
+    for number in 0..20 {
+        let told = away.expect(&notifications("member-1999"), "pending_notification").await;
+        assert_eq!(told["content"], number.to_string());
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn who_is_in_the_room_on_one_gateway_is_notified_on_another_only_after_leaving_it() {
     let cluster = cluster().await;
     let (here, there, _fanout) = (cluster.gateway().await, cluster.gateway().await, cluster.fanout().await);
