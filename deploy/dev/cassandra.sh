@@ -127,7 +127,8 @@ until_true() {
   local node=$1 what=$2
   shift 2
   until "$@"; do
-    if ! is_alive "$node"; then
+    # Not is_alive: what was launched just now may not be Java yet.
+    if ! is_process "$(cat "$dir/$node/pid")"; then
       tail -n 30 "$dir/$node/log" >&2
       die "node $node has ended, see $dir/$node/log"
     fi
