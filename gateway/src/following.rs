@@ -8,7 +8,6 @@ use std::time::Duration;
 
 use roost_storage::{ChatId, GatewayId, MailboxItem, Put, Refusal, Registration, Storage, StorageError, UserId};
 use tokio::sync::MutexGuard;
-use tokio::time::Instant;
 use tracing::warn;
 
 use crate::hub::Hub;
@@ -16,8 +15,6 @@ use crate::retry::retry;
 
 /// Chats are followed one at a time within one of these, so that the last word matches the hub.
 const TURNS: usize = 64;
-/// How long an unfollow is remembered: longer than anything of fanout is under way.
-const UNFOLLOWED_KEPT: Duration = Duration::from_secs(600);
 /// How long to wait for room in another gateway's mailbox.
 const RING_AGAIN: Duration = Duration::from_millis(50);
 
@@ -30,22 +27,12 @@ pub(crate) struct Following {
     hasher: RandomState,
     /// Rooms that the registry knows this gateway follows.
     rooms: Mutex<HashSet<ChatId>>,
-    /// When rooms were unfollowed, for a while: fanout may have said otherwise just before.
-    unfollowed: Mutex<HashMap<ChatId, Instant>>,
 }
 
 impl Following {
     pub(crate) fn new(gateway: GatewayId, storage: Storage, hub: Arc<Hub>) -> Self {
         let turns = (0..TURNS).map(|_| tokio::sync::Mutex::default()).collect();
-        Self {
-            gateway,
-            storage,
-            hub,
-            turns,
-            hasher: RandomState::new(),
-            rooms: Mutex::default(),
-            unfollowed: Mutex::default(),
-        }
+        Self { gateway, storage, hub, turns, hasher: RandomState::new(), rooms: Mutex::default() }
     }
 
     async fn turn(&self, chat: &ChatId) -> MutexGuard<'_, ()> {
@@ -73,7 +60,6 @@ impl Following {
             return Ok(Registration::Done);
         }
         if !follow {
-            self.note_unfollowed(chat);
             self.storage.sessions.unfollow(&self.gateway, chat).await?;
             rooms().remove(chat);
             return Ok(Registration::Done);
@@ -90,30 +76,23 @@ impl Following {
         let _ = retry("follow a room", || self.room(chat)).await;
     }
 
-    fn note_unfollowed(&self, chat: &ChatId) {
-        let mut unfollowed = self.unfollowed.lock().unwrap_or_else(PoisonError::into_inner);
-        let now = Instant::now();
-        unfollowed.retain(|_, at| now - *at < UNFOLLOWED_KEPT);
-        unfollowed.insert(chat.clone(), now);
-    }
-
-    /// The registry was told by fanout that this gateway follows the room: that is so, or is taken back. It is said again,
-    /// since an unfollow of before may have come after it. Then messages are missing, and are read from history.
+    /// The registry was told by fanout that this gateway follows the room: that is so, or is taken back. It is said again in
+    /// any case, since an unfollow of before may have come after it. Who reads history after that misses nothing.
     pub(crate) async fn room_followed_by_fanout(&self, chat: &ChatId) {
-        let known = self.rooms.lock().unwrap_or_else(PoisonError::into_inner).remove(chat);
-        if !self.hub.is_followed(chat) {
-            self.rooms.lock().unwrap_or_else(PoisonError::into_inner).insert(chat.clone());
+        let is_followed = self.hub.is_followed(chat);
+        {
+            let mut rooms = self.rooms.lock().unwrap_or_else(PoisonError::into_inner);
+            if is_followed {
+                rooms.remove(chat)
+            } else {
+                rooms.insert(chat.clone())
+            };
         }
         self.room_at_last(chat).await;
-        let unfollowed = self.unfollowed.lock().unwrap_or_else(PoisonError::into_inner).remove(chat).is_some();
-        if unfollowed && !known {
-            self.hub.ring_room(chat);
-        }
     }
 
-    /// The lease may have run out for a while: fanout found no such gateway then.
+    /// The lease may have run out for a while: what could not be followed then is now.
     pub(crate) async fn after_a_lapse(&self) {
-        self.rooms.lock().unwrap_or_else(PoisonError::into_inner).clear();
         for chat in self.hub.followed() {
             if let Err(error) = self.room(&chat).await {
                 // Whoever reads the room's history next follows it first.

@@ -16,7 +16,6 @@ use crate::following::Following;
 use crate::handback::Handback;
 use crate::hub::{Delivered, Encoded, Entry, Hub, Left, Shown};
 use crate::metrics::Metrics;
-use crate::retry::retry;
 
 const READ_MAX: usize = 256;
 const READ_WAIT: Duration = Duration::from_secs(5);
@@ -225,10 +224,12 @@ impl Reader {
         }
         self.following.room_followed_by_fanout(chat).await;
         let rings: Vec<u64> = users.iter().map(|user| self.hub.rings(user, chat)).collect();
-        let last = retry("read history", || self.storage.history.range(chat, None, Direction::Backward, 1)).await;
-        let last = last.last().map_or(Sequence(0), |message| message.sequence);
-        for (user, rings) in users.iter().zip(rings) {
-            self.hub.room_comes_after(user, chat, last, rings);
+        // When it can not be read now, the end stays open, and is found by whoever reads the room.
+        if let Ok(last) = self.storage.history.range(chat, None, Direction::Backward, 1).await {
+            let last = last.last().map_or(Sequence(0), |message| message.sequence);
+            for (user, rings) in users.iter().zip(rings) {
+                self.hub.room_comes_after(user, chat, last, rings);
+            }
         }
         users.iter().for_each(|user| self.hub.ring(user));
     }

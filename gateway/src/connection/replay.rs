@@ -17,6 +17,7 @@ use crate::retry::retry;
 use plan::Plan;
 use reading::Finish;
 pub(super) use reading::{Page, Source};
+
 /// How long an ended connection may take to delete what was confirmed. What stays is replayed once more.
 const END_TIMEOUT: Duration = Duration::from_secs(5);
 

@@ -247,12 +247,14 @@ impl Progress {
         }
     }
 
-    /// What is missing turned out to be nothing the user was to have, unless there was a ring since `rings`.
+    /// What is missing turned out to be nothing the user was to have, unless there was a ring since `rings`, or a message
+    /// came that is to be read from history: then it was looked at too early.
     pub(crate) fn nothing_is_missing(&mut self, rings: u64) {
         if let Some(Missing { after, through, skipped, .. }) = self.missing
             && rings == self.rings
+            && skipped <= through.unwrap_or(after)
         {
-            self.through = self.through.max(through.unwrap_or(after)).max(skipped);
+            self.through = self.through.max(through.unwrap_or(after));
             self.missing = None;
         }
     }

@@ -281,6 +281,10 @@ impl Hub {
     /// after `rings`. Where there may be by now, that is read as well.
     pub(crate) fn finish(&self, user: &UserId, chat: &ChatId, (from, through): (Sequence, Sequence), rings: u64) {
         self.change_progress(user, chat, |progress| _ = progress.finish(from, through, rings));
+        self.replay_if_missing(user, chat);
+    }
+
+    fn replay_if_missing(&self, user: &UserId, chat: &ChatId) {
         let shard = self.shard(user);
         let Some(presence) = shard.get(user) else { return };
         if presence.rooms.get(chat).is_some_and(|progress| progress.missing().is_some()) {
@@ -288,10 +292,11 @@ impl Hub {
         }
     }
 
-    /// Nothing of what is missing was said while the chat was a room and the user a member, unless it was rung since
-    /// `rings`.
+    /// Nothing of what is missing was said while the chat was a room and the user a member, when that was looked at, after
+    /// `rings`. Where it may have been by now, it is looked at again.
     pub(crate) fn nothing_is_missing(&self, user: &UserId, chat: &ChatId, rings: u64) {
         self.change_progress(user, chat, |progress| progress.nothing_is_missing(rings));
+        self.replay_if_missing(user, chat);
     }
 
     /// Some messages of any room may not come: everyone of one is missing what is after the last.

@@ -101,6 +101,18 @@ fn who_enters_the_room_at_a_known_place_reads_only_what_is_before_it() {
 }
 
 #[test]
+fn that_nothing_is_missing_does_not_hold_for_a_message_that_came_since() {
+    let mut progress = Progress::new();
+    assert!(!progress.admit(at(20), false), "it is read from history");
+    progress.nothing_is_missing(progress.rings());
+    assert!(progress.missing().is_some());
+    let mut progress = Progress::new();
+    progress.nothing_is_missing(progress.rings());
+    assert_eq!(progress.missing(), None);
+    assert!(progress.admit(at(20), false));
+}
+
+#[test]
 fn own_messages_are_passed_over() {
     let mut progress = caught_up(10);
     progress.pass(at(11));
