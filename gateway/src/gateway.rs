@@ -243,11 +243,14 @@ const CLOSE_WAIT: Duration = Duration::from_secs(1);
 /// lease is still there to renew; closing the sockets would only add a storm of reconnects to an outage.
 async fn keep_lease(node: Arc<Node>) {
     let ttl = node.config.lease_ttl;
-    let mut held_until = Instant::now() + ttl;
+    let mut asked = Instant::now();
+    let mut held_until = asked + ttl;
     let mut is_failing = false;
     loop {
-        tokio::time::sleep(if is_failing { RENEW_AGAIN.min(ttl / 3) } else { ttl / 3 }).await;
-        let asked = Instant::now();
+        // Counted from when it was asked for: a slow storage takes nothing from the time that is left.
+        let wait = if is_failing { RENEW_AGAIN.min(ttl / 3) } else { ttl / 3 };
+        tokio::time::sleep_until(asked + wait).await;
+        asked = Instant::now();
         let (renewal, is_late) = renew(&node, held_until - ttl / 4).await;
         match renewal {
             Ok(Renewal::Kept) => {
