@@ -91,6 +91,11 @@ impl Config {
         } else {
             faults.extend(self.redis.faults());
             faults.extend(self.scylla.faults());
+            // What is pending of a big room is read from its history.
+            if !self.scylla.history_ttl.is_zero() && self.scylla.history_ttl < self.chats.pending_ttl {
+                let problem = "must be at least chats.pending_ttl, or 0s for ever";
+                faults.push(Fault { key: "scylla.history_ttl".into(), problem: problem.into() });
+            }
         }
         if role == Role::Gateway && self.auth.keys.is_empty() {
             let problem = "must name the keys that verify tokens: only standalone makes keys of its own";

@@ -311,6 +311,15 @@ fn documented_example() -> &'static str {
 }
 
 #[test]
+fn history_is_kept_for_as_long_as_anything_is_pending() {
+    let mut config = Config::of(Role::Fanout);
+    config.scylla.history_ttl = config.chats.pending_ttl - Duration::from_secs(1);
+    let keys = |role| config.faults(role).into_iter().map(|fault| fault.key).collect::<Vec<_>>();
+    assert_eq!(keys(Role::Fanout), ["scylla.history_ttl"]);
+    assert!(keys(Role::Standalone).is_empty());
+}
+
+#[test]
 fn the_documented_example_is_the_defaults_with_every_key() {
     let place = Place::new().file(documented_example());
     assert_eq!(place.load(&[]), Ok(Config::standalone()));

@@ -57,7 +57,7 @@ pub struct ScyllaConfig {
     /// Requests of this process under way at once. Too low: it waits while the cluster idles. Too high: a burst
     /// overloads the cluster.
     pub concurrency_max: usize,
-    /// How long a message stays in the history; `"0s"` is for ever.
+    /// How long a message stays in the history; `"0s"` is for ever. What is pending of a big room is read from it.
     #[serde(with = "duration_text")]
     pub history_ttl: Duration,
 }
